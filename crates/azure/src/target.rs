@@ -1,0 +1,271 @@
+//! How a page blob is changed.
+//!
+//! Every request here carries the server-side time limit, so that one whose answer was lost is not applied much later; and
+//! every one under a lease carries its id. Page writes and clears carry the epoch besides.
+
+use std::time::Duration;
+
+use azure_core::http::headers::Headers;
+use azure_core::http::{Etag as WireEtag, RequestContent};
+use azure_storage_blob::models::{
+    BlobClientAcquireLeaseOptions, BlobClientBreakLeaseOptions, BlobClientChangeLeaseOptions,
+    BlobClientCreateSnapshotOptions, BlobClientDeleteOptions, BlobClientReleaseLeaseOptions,
+    BlobClientRenewLeaseOptions, BlobClientSetMetadataOptions, HttpRange, PageBlobClientClearPagesOptions,
+    PageBlobClientCreateOptions, PageBlobClientResizeOptions, PageBlobClientSetSequenceNumberOptions,
+    PageBlobClientUploadPagesOptions, SequenceNumberActionType,
+};
+use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
+use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Receipt, StoreError, Target};
+
+use crate::fault::{Fault, Outcome, text};
+use crate::operation::Operation;
+use crate::page_blob::PageBlob;
+use crate::properties::etag;
+use crate::read::{REQUEST_BYTES_MAX, checksum};
+use crate::retry::Settled;
+
+impl PageBlob {
+    /// Runs a changing request; refused here where the address names a snapshot, which nothing can change.
+    async fn change_blob<T, F>(&self, operation: Operation, attempt: impl FnMut() -> F + Send) -> Settled<T>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        if let Some(snapshot) = self.wire().address.snapshot() {
+            let cause = format!("the address names snapshot {snapshot}, and snapshots cannot be changed");
+            return Settled { result: Err(self.invalid(operation, cause)), receipt: Receipt::default() };
+        }
+        self.wire().settle(operation, attempt).await
+    }
+}
+
+impl Target for PageBlob {
+    async fn create(&self, size: Pages, metadata: &Metadata) -> Result<Etag, StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = PageBlobClientCreateOptions {
+                if_none_match: Some(WireEtag::from("*")),
+                metadata: Some(metadata.clone().into_iter().collect()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            etag(&wire.typed(wire.pages.create(size.bytes(), Some(options))).await?)
+        };
+        self.change_blob(Operation::Create, attempt).await.result
+    }
+
+    async fn acquire(&self, lease: &LeaseId, duration: Duration) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let Ok(seconds) = i32::try_from(duration.as_secs()) else {
+            return Err(self.invalid(Operation::AcquireLease, "a lease lasts 15 to 60 seconds"));
+        };
+        let attempt = || async {
+            let options = BlobClientAcquireLeaseOptions {
+                proposed_lease_id: Some(lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            let headers = wire.typed(wire.blob.acquire_lease(seconds, Some(options))).await?;
+            is_ours(&headers, lease)
+        };
+        self.change_blob(Operation::AcquireLease, attempt).await.result
+    }
+
+    async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientRenewLeaseOptions { timeout: wire.write_timeout(), ..Default::default() };
+            let headers = wire.typed(wire.blob.renew_lease(lease.0.clone(), Some(options))).await?;
+            is_ours(&headers, lease)
+        };
+        self.change_blob(Operation::RenewLease, attempt).await.result
+    }
+
+    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientChangeLeaseOptions { timeout: wire.write_timeout(), ..Default::default() };
+            let call = wire.blob.change_lease(from.0.clone(), to.0.clone(), Some(options));
+            is_ours(&wire.typed(call).await?, to)
+        };
+        self.change_blob(Operation::ChangeLease, attempt).await.result
+    }
+
+    async fn release(&self, lease: &LeaseId) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientReleaseLeaseOptions { timeout: wire.write_timeout(), ..Default::default() };
+            wire.typed(wire.blob.release_lease(lease.0.clone(), Some(options))).await.map(drop)
+        };
+        // After a lost answer the lease may be gone because we gave it back: that is what was wanted.
+        done_already(self.change_blob(Operation::ReleaseLease, attempt).await, ErrorKind::Fenced)
+    }
+
+    async fn break_now(&self) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientBreakLeaseOptions {
+                break_period: Some(0),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            wire.typed(wire.blob.break_lease(Some(options))).await.map(drop)
+        };
+        self.change_blob(Operation::BreakLease, attempt).await.result
+    }
+
+    async fn raise_sequence(&self, epoch: u64, lease: &LeaseId, if_match: &Etag) -> Result<Etag, StoreError> {
+        let wire = self.wire();
+        let number = i64::try_from(epoch).map_err(|_| too_high(self, Operation::SetSequence, epoch))?;
+        let attempt = || async {
+            let options = PageBlobClientSetSequenceNumberOptions {
+                blob_sequence_number: Some(number),
+                if_match: Some(WireEtag::from(if_match.quoted())),
+                lease_id: Some(lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            let call = wire.pages.set_sequence_number(SequenceNumberActionType::Max, Some(options));
+            etag(&wire.typed(call).await?)
+        };
+        self.change_blob(Operation::SetSequence, attempt).await.result
+    }
+
+    async fn set_metadata(
+        &self,
+        metadata: &Metadata,
+        lease: &LeaseId,
+        if_match: Option<&Etag>,
+    ) -> Result<Etag, StoreError> {
+        let wire = self.wire();
+        let metadata = metadata.clone().into_iter().collect();
+        let attempt = || async {
+            let options = BlobClientSetMetadataOptions {
+                if_match: if_match.map(|tag| WireEtag::from(tag.quoted())),
+                lease_id: Some(lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            etag(&wire.typed(wire.blob.set_metadata(&metadata, Some(options))).await?)
+        };
+        self.change_blob(Operation::SetMetadata, attempt).await.result
+    }
+
+    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Etag, StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = PageBlobClientResizeOptions {
+                lease_id: Some(lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            etag(&wire.typed(wire.pages.resize(size.bytes(), Some(options))).await?)
+        };
+        self.change_blob(Operation::Resize, attempt).await.result
+    }
+
+    async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
+        let wire = self.wire();
+        let length = data.bytes().len() as u64;
+        if length != range.bytes() || length > REQUEST_BYTES_MAX {
+            let cause = format!("{length} bytes cannot be written to {range} in one request");
+            return Err(self.invalid(Operation::PutPage, cause));
+        }
+        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::PutPage, fence.epoch))?;
+        let attempt = || async {
+            let options = PageBlobClientUploadPagesOptions {
+                if_sequence_number_equal_to: Some(epoch),
+                lease_id: Some(fence.lease.0.clone()),
+                timeout: wire.write_timeout(),
+                transactional_content_crc64: Some(data.crc().to_le_bytes().to_vec()),
+                ..Default::default()
+            };
+            let body: RequestContent<_, _> = data.bytes().clone().into();
+            let call = wire.pages.upload_pages(body, length, on_wire(range), Some(options));
+            let headers = wire.typed(call).await?;
+            match checksum(&headers) {
+                Some(crc) if crc != data.crc() => Err(Fault::in_answer(
+                    Outcome::Wrong,
+                    &headers,
+                    format!("{range} were stored with another checksum"),
+                )),
+                _ => Ok(()),
+            }
+        };
+        self.change_blob(Operation::PutPage, attempt).await.with_receipt().map(|((), receipt)| receipt)
+    }
+
+    async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
+        let wire = self.wire();
+        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::ClearPages, fence.epoch))?;
+        let attempt = || async {
+            let options = PageBlobClientClearPagesOptions {
+                if_sequence_number_equal_to: Some(epoch),
+                lease_id: Some(fence.lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            wire.typed(wire.pages.clear_pages(on_wire(range), Some(options))).await.map(drop)
+        };
+        self.change_blob(Operation::ClearPages, attempt).await.with_receipt().map(|((), receipt)| receipt)
+    }
+
+    async fn snapshot(
+        &self,
+        lease: Option<&LeaseId>,
+        if_match: Option<&Etag>,
+    ) -> Result<(SnapshotId, Etag), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientCreateSnapshotOptions {
+                if_match: if_match.map(|tag| WireEtag::from(tag.quoted())),
+                lease_id: lease.map(|lease| lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            let headers = wire.typed(wire.blob.create_snapshot(Some(options))).await?;
+            let id = text(&headers, "x-ms-snapshot");
+            let id = id.ok_or_else(|| Fault::in_answer(Outcome::Wrong, &headers, "the new snapshot was not named"))?;
+            Ok((SnapshotId::new(id), etag(&headers)?))
+        };
+        self.change_blob(Operation::Snapshot, attempt).await.result
+    }
+
+    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), StoreError> {
+        let wire = self.wire();
+        let attempt = || async {
+            let options = BlobClientDeleteOptions {
+                snapshot: Some(snapshot.as_str().to_owned()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            wire.typed(wire.blob.delete(Some(options))).await.map(drop)
+        };
+        done_already(self.change_blob(Operation::DeleteSnapshot, attempt).await, ErrorKind::NotFound)
+    }
+}
+
+/// A failure of `kind` that follows an attempt whose answer was lost says that the lost attempt did it.
+fn done_already(settled: Settled<()>, kind: ErrorKind) -> Result<(), StoreError> {
+    match settled.result {
+        Err(error) if error.kind() == kind && settled.receipt.unknown_at.is_some() => Ok(()),
+        result => result,
+    }
+}
+
+/// The service says whose lease it granted; another id than ours would be a lease we do not hold.
+fn is_ours(headers: &Headers, lease: &LeaseId) -> Result<(), Fault> {
+    match text(headers, "x-ms-lease-id") {
+        Some(id) if !id.eq_ignore_ascii_case(&lease.0) => {
+            Err(Fault::in_answer(Outcome::Wrong, headers, "the service granted a lease under another id than ours"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn on_wire(range: PageRange) -> HttpRange {
+    HttpRange::new(range.start().bytes(), range.bytes())
+}
+
+fn too_high(blob: &PageBlob, operation: Operation, epoch: u64) -> StoreError {
+    blob.invalid(operation, format!("epoch {epoch} is higher than a sequence number goes"))
+}

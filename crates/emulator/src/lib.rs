@@ -1,0 +1,40 @@
+//! A local page-blob service that one can trust.
+//!
+//! It speaks the protocol of Azure page blobs on loopback: leases, conditions, sequence numbers, snapshots, page lists
+//! and, above all, true differences between snapshots, which no other emulator has. It keeps to itself on purpose: it
+//! shares no code with the engine it tests, so that a misreading of the protocol cannot cancel itself out.
+//!
+//! [`Model`] is the service as a pure state machine, [`Service`] adds a clock and a journal, and [`Emulator`] puts it
+//! behind a socket.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::cast_possible_truncation))]
+
+pub mod auth;
+pub mod diff;
+mod digest;
+mod http;
+mod journal;
+mod model;
+pub mod pages;
+mod request;
+mod response;
+mod server;
+mod service;
+mod time;
+mod xml;
+
+pub use auth::sas;
+pub use digest::{crc64, crc64_header};
+pub use model::Model;
+pub use model::config::{Account, Config, CopyPace, Variants};
+pub use request::{Payload, Request};
+pub use response::{Body, Response};
+pub use server::{Emulator, Options, Running};
+pub use service::{Clock, ManualClock, Service, SystemClock};
+pub use time::{TICKS_PER_SECOND, Timestamp};
+
+/// The conventional development account, known to every client.
+pub const DEV_ACCOUNT: &str = "devstoreaccount1";
+
+/// The key of [`DEV_ACCOUNT`]: public, and worth nothing anywhere else.
+pub const DEV_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";

@@ -1,0 +1,131 @@
+//! What the service remembers: containers, blobs, and the picture of a blob that a snapshot freezes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::auth::token::Policy;
+use crate::model::lease::Lease;
+use crate::pages::PageTable;
+use crate::time::Timestamp;
+
+/// Names and values, in the order of the names.
+pub(crate) type Metadata = Arc<Vec<(String, String)>>;
+
+/// The header of a request that sets an HTTP property, the one of an answer that gives it, and its name in listings.
+pub(crate) const HTTP_FIELDS: [(&str, &str, &str); 6] = [
+    ("x-ms-blob-content-type", "content-type", "Content-Type"),
+    ("x-ms-blob-content-encoding", "content-encoding", "Content-Encoding"),
+    ("x-ms-blob-content-language", "content-language", "Content-Language"),
+    ("x-ms-blob-content-md5", "content-md5", "Content-MD5"),
+    ("x-ms-blob-cache-control", "cache-control", "Cache-Control"),
+    ("x-ms-blob-content-disposition", "content-disposition", "Content-Disposition"),
+];
+
+/// Where [`HTTP_FIELDS`] has the whole-blob MD5, which ranged reads give under another name.
+pub(crate) const MD5_FIELD: usize = 3;
+
+/// Values of [`HTTP_FIELDS`]; empty means not set.
+pub(crate) type HttpFields = [String; 6];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    pub(crate) etag: u64,
+    pub(crate) modified: Timestamp,
+    pub(crate) metadata: Metadata,
+    /// `blob`, `container` or empty.
+    pub(crate) public: String,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) blobs: BTreeMap<String, Blob>,
+}
+
+/// A base blob with its snapshots.
+#[derive(Debug, Clone)]
+pub(crate) struct Blob {
+    pub(crate) state: State,
+    pub(crate) lease: Lease,
+    pub(crate) snapshots: BTreeMap<Timestamp, State>,
+    /// The newest snapshot time ever given, whether it still exists or not.
+    pub(crate) last_snapshot: Timestamp,
+    pub(crate) pending: Option<Pending>,
+}
+
+/// Everything a snapshot keeps of its base.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) size: u64,
+    pub(crate) pages: PageTable,
+    /// The number of the last page operation; a diff reports operations with greater numbers than that of its start.
+    pub(crate) stamp: u64,
+    /// Which of the blobs that lived under this name; Put Blob and Copy Blob start a new one.
+    pub(crate) generation: u64,
+    pub(crate) etag: u64,
+    pub(crate) modified: Timestamp,
+    pub(crate) created: Timestamp,
+    pub(crate) metadata: Metadata,
+    pub(crate) http: HttpFields,
+    pub(crate) sequence: u64,
+    pub(crate) tier: Option<String>,
+    pub(crate) copy: Option<Copy>,
+}
+
+/// The outcome of the copy that made a blob, as its properties tell it.
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) status: &'static str,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) completed: Option<Timestamp>,
+}
+
+/// A copy on its way. All it will change is settled at its start, so that looking at it does not change the outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) pages: PageTable,
+    pub(crate) stamp: u64,
+    pub(crate) etag: u64,
+    pub(crate) started: Timestamp,
+    pub(crate) ends: Timestamp,
+}
+
+impl Blob {
+    pub(crate) fn new(state: State) -> Self {
+        let lease = Lease::default();
+        Self { state, lease, snapshots: BTreeMap::new(), last_snapshot: Timestamp::default(), pending: None }
+    }
+
+    /// Whether an older snapshot can ask what became of the pages of this base.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.snapshots.values().any(|s| s.generation == self.state.generation)
+    }
+
+    /// Brings a pending copy up to `now`.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        let Some(pending) = &self.pending else { return };
+        let Some(copy) = &mut self.state.copy else { return };
+        if now < pending.ends {
+            let (gone, whole) = (now.since(pending.started).as_nanos(), pending.ends.since(pending.started).as_nanos());
+            let done = u128::from(copy.total) * gone / whole.max(1);
+            copy.done = u64::try_from(done).unwrap_or(copy.total);
+            return;
+        }
+        (copy.status, copy.done, copy.completed) = ("success", copy.total, Some(pending.ends));
+        self.state.pages = pending.pages.clone();
+        self.state.stamp = pending.stamp;
+        self.state.etag = pending.etag;
+        self.state.modified = pending.ends;
+        self.pending = None;
+    }
+}
+
+impl State {
+    pub(crate) fn etag(&self) -> String {
+        etag(self.etag)
+    }
+}
+
+/// `0x8D82762514DDC4C` in quotes.
+pub(crate) fn etag(value: u64) -> String {
+    format!("\"0x{value:X}\"")
+}

@@ -1,0 +1,161 @@
+//! One request on its way through the model, with what was read out of it so far.
+
+use crate::auth::token::{self, Place};
+use crate::auth::{Caller, Need, shared_key};
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::fault::Fault;
+use crate::model::version::Version;
+use crate::request::{self, Request};
+use crate::time::Timestamp;
+
+/// How far a client's clock may be off.
+const SKEW_SECONDS: u64 = 15 * 60;
+
+/// A request with its time, version and address.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) now: Timestamp,
+    pub(crate) version: Version,
+    pub(crate) target: Target,
+    /// Whether credentials were checked earlier, before this request went into a journal.
+    pub(crate) trusted: bool,
+}
+
+/// What a request is addressed to, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) account: String,
+    /// Empty for the service itself.
+    pub(crate) container: String,
+    /// Empty for a container.
+    pub(crate) blob: String,
+}
+
+/// Proof that a caller may do what the handler is about to do.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) caller: Caller,
+}
+
+impl Target {
+    /// Reads `/account/container/blob`, or `/container/blob` when the host names the account.
+    pub(crate) fn parse(request: &Request, config: &Config) -> Result<Self, Fault> {
+        let path = request.path.strip_prefix('/').ok_or_else(|| Fault::of("InvalidUri"))?;
+        let label = request.get("host").and_then(|host| host.split_once(".blob.")).map(|(label, _)| label);
+        if let Some(account) = label.filter(|label| config.accounts.contains_key(*label)) {
+            return Self::of(account, path);
+        }
+        let (account, rest) = path.split_once('/').unwrap_or((path, ""));
+        let account = request::decode(account);
+        let account = account.strip_suffix("-secondary").unwrap_or(&account);
+        if !config.accounts.contains_key(account) {
+            return Err(Fault::of("ResourceNotFound"));
+        }
+        Self::of(account, rest)
+    }
+
+    /// Reads `container/blob` and checks both names.
+    pub(crate) fn of(account: &str, rest: &str) -> Result<Self, Fault> {
+        let (container, blob) = rest.split_once('/').unwrap_or((rest, ""));
+        let (container, blob) = (request::decode(container), request::decode(blob));
+        if !container.is_empty() && !is_container_name(&container) {
+            return Err(Fault::of("InvalidResourceName"));
+        }
+        if blob.chars().count() > 1024 || blob.contains('\u{fffd}') {
+            return Err(Fault::of("InvalidUri"));
+        }
+        Ok(Self { account: account.to_owned(), container, blob })
+    }
+}
+
+impl Model {
+    /// Checks credentials and permissions. Handlers call this once their input is read and before they look at
+    /// anything, and the rest of the model asks for the proof it returns.
+    pub(crate) fn admit(&self, call: &Call<'_>, need: Need) -> Result<Admitted, Fault> {
+        if call.trusted || !self.config.auth {
+            return Ok(Admitted { caller: Caller::Owner });
+        }
+        let caller = self.authenticate(call)?;
+        caller.check(need, self.world.public_access(&call.target))?;
+        Ok(Admitted { caller })
+    }
+
+    fn authenticate(&self, call: &Call<'_>) -> Result<Caller, Fault> {
+        let request = call.request;
+        let malformed = || Fault::of("InvalidAuthenticationInfo");
+        let signed = request.query("sig").is_some();
+        let Some(header) = request.get("authorization") else {
+            if !signed {
+                return Ok(Caller::Anonymous);
+            }
+            let snapshot = request.query("snapshot").unwrap_or_default();
+            return self.token(&request.query, &call.target, snapshot, call).map(Caller::Token);
+        };
+        if signed {
+            return Err(malformed());
+        }
+        match header.split_once(' ') {
+            Some(("SharedKey", credentials)) => self.shared_key(call, credentials.trim()),
+            Some(("Bearer", token)) if call.version >= "2017-11-09" => {
+                let known = self.config.bearer_tokens.iter().any(|t| t == token.trim());
+                known.then_some(Caller::Owner).ok_or_else(|| malformed().status(401))
+            }
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Checks a shared access signature presented for `target`.
+    pub(crate) fn token(
+        &self,
+        query: &[(String, String)],
+        target: &Target,
+        snapshot: &str,
+        call: &Call<'_>,
+    ) -> Result<token::Grant, Fault> {
+        let account = self.config.accounts.get(&target.account).ok_or_else(|| Fault::of("AuthenticationFailed"))?;
+        let place = Place {
+            account: &target.account,
+            key: &account.key,
+            container: &target.container,
+            blob: &target.blob,
+            snapshot,
+            client: call.request.client,
+            https: self.config.https,
+        };
+        token::verify(query, place, self.world.policies(target), call.now)
+    }
+
+    fn shared_key(&self, call: &Call<'_>, credentials: &str) -> Result<Caller, Fault> {
+        let request = call.request;
+        let (name, signature) = credentials.split_once(':').ok_or_else(|| Fault::of("InvalidAuthenticationInfo"))?;
+        if name != call.target.account {
+            return Err(Fault::authentication("The account of the signature is not the account of the request."));
+        }
+        let date = request.get("x-ms-date").or_else(|| request.get("date")).unwrap_or_default();
+        let date = Timestamp::parse_http(date)
+            .ok_or_else(|| Fault::authentication("The date header is missing or not an RFC 1123 date."))?;
+        if date.seconds().abs_diff(call.now.seconds()) > SKEW_SECONDS {
+            let now = call.now.http();
+            let detail = format!("Request date header too old: '{}'. Server time is '{now}'.", date.http());
+            return Err(Fault::authentication(detail));
+        }
+        let text = shared_key::string_to_sign(request, name, call.version);
+        let key = self.config.accounts.get(name).map_or("", |account| account.key.as_str());
+        if shared_key::verify(key, &text, signature.trim()) {
+            return Ok(Caller::Owner);
+        }
+        let shown = text.replace('\n', "\\n");
+        Err(Fault::authentication(format!(
+            "The MAC signature found in the HTTP request is not the same as any computed signature. \
+             Server used following string to sign: '{shown}'."
+        )))
+    }
+}
+
+fn is_container_name(name: &str) -> bool {
+    let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let edges = !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
+    matches!(name, "$root" | "$logs" | "$web") || ((3..=63).contains(&name.len()) && inner && edges)
+}

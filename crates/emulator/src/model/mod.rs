@@ -1,0 +1,165 @@
+//! The service as a pure state machine: a request and a time in, an answer out.
+//!
+//! There are no sockets, clocks or global random numbers here, so the same requests at the same times give the same
+//! answers and leave the same state. That is what lets a journal restore a service, and a test replay a disaster.
+
+mod account;
+pub(crate) mod blob;
+pub(crate) mod call;
+mod conditions;
+pub(crate) mod config;
+mod container;
+mod copy;
+mod create;
+pub(crate) mod fault;
+mod ids;
+mod input;
+mod lease;
+mod lease_ops;
+mod listing;
+mod properties;
+mod ranges;
+mod read;
+mod remove;
+mod source;
+pub(crate) mod version;
+mod world;
+mod write;
+
+use crate::model::call::{Call, Target};
+use crate::model::config::Config;
+use crate::model::fault::Fault;
+use crate::model::ids::Ids;
+use crate::model::world::World;
+use crate::request::Request;
+use crate::response::Response;
+use crate::time::Timestamp;
+
+const SERVER: &str = "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0";
+
+/// The whole state of a service.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) config: Config,
+    world: World,
+    ids: Ids,
+}
+
+impl Model {
+    /// An empty service.
+    pub fn new(config: Config) -> Self {
+        Self { world: World::new(config.accounts.keys()), ids: Ids::new(config.seed), config }
+    }
+
+    /// How the service is set up.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Carries out one request at `now`. Times must not go backwards from one call to the next.
+    pub fn apply(&mut self, request: &Request, now: Timestamp) -> Response {
+        let mut response = self.step(request, now, false);
+        response.seal();
+        response
+    }
+
+    /// As [`Model::apply`], but a range hash is left to [`Response::seal`], and `trusted` requests, which come from
+    /// a journal, need no credentials: those were checked before they were written down.
+    pub(crate) fn step(&mut self, request: &Request, now: Timestamp, trusted: bool) -> Response {
+        let id = self.ids.request();
+        let version = version::of(request);
+        let outcome = version.clone().and_then(|version| {
+            let target = Target::parse(request, &self.config)?;
+            self.world.settle(&target, now);
+            self.dispatch(&Call { request, now, version, target, trusted })
+        });
+        let mut response = outcome.unwrap_or_else(|fault| fault.response(&request.method, &id, now));
+        if response.get("content-length").is_none() {
+            let chunked = self.config.variants.chunked_xml && request.method == "GET";
+            let xml = response.is_success() && response.get("content-type") == Some("application/xml");
+            // A 304, and an answer to HEAD without a length, say nothing about the size of a body.
+            if response.status != 304 && !(chunked && xml) && !(request.method == "HEAD" && !response.is_success()) {
+                let length = response.body.len().to_string();
+                response.set("content-length", length);
+            }
+        }
+        response.set("server", SERVER);
+        response.set("x-ms-request-id", id);
+        response.set("date", now.http());
+        let version = version.unwrap_or("2021-12-02");
+        response.set("x-ms-version", version);
+        if let Some(client) = request.get("x-ms-client-request-id").filter(|_| version >= "2019-07-07") {
+            response.set("x-ms-client-request-id", client);
+        }
+        response
+    }
+
+    fn dispatch(&mut self, call: &Call<'_>) -> Result<Response, Fault> {
+        let request = call.request;
+        let lower = |name: &str| request.query(name).unwrap_or_default().to_ascii_lowercase();
+        let (kind, comp) = (lower("restype"), lower("comp"));
+        let method = request.method.as_str();
+        if !matches!(method, "GET" | "HEAD" | "PUT" | "POST" | "DELETE") {
+            return Err(Fault::of("UnsupportedHttpVerb"));
+        }
+        if kind == "account" && comp == "properties" && matches!(method, "GET" | "HEAD") {
+            return self.account_information(call);
+        }
+        let target = &call.target;
+        if target.container.is_empty() {
+            return match (method, kind.as_str(), comp.as_str()) {
+                ("GET", _, "list") => self.list_containers(call),
+                ("GET", "service", "properties") => self.service_properties(call),
+                ("PUT", "service", "properties") => self.set_service_properties(call),
+                ("POST", "service", "userdelegationkey") => Err(Fault::of("NotImplemented")),
+                _ => Err(unknown(method, &comp)),
+            };
+        }
+        if target.blob.is_empty() {
+            return match (method, comp.as_str()) {
+                _ if kind != "container" => Err(Fault::of("InvalidUri")),
+                ("PUT", "") => self.create_container(call),
+                ("DELETE", "") => self.delete_container(call),
+                ("GET" | "HEAD", "" | "metadata") => self.container_properties(call),
+                ("PUT", "metadata") => self.set_container_metadata(call),
+                ("GET" | "HEAD", "acl") => self.container_acl(call),
+                ("PUT", "acl") => self.set_container_acl(call),
+                ("GET", "list") => self.list_blobs(call),
+                ("PUT" | "POST", "lease" | "batch" | "undelete" | "rename") => Err(Fault::of("NotImplemented")),
+                _ => Err(unknown(method, &comp)),
+            };
+        }
+        if call.version < "2009-09-19" {
+            return Err(Fault::of("InvalidVersionForPageBlobOperation"));
+        }
+        match (method, comp.as_str()) {
+            ("PUT", "") if request.get("x-ms-copy-source").is_some() => self.copy_blob(call),
+            ("PUT", "") => self.put_blob(call),
+            ("PUT", "page") => self.put_page(call),
+            ("PUT", "properties") => self.set_properties(call),
+            ("PUT", "metadata") => self.set_metadata(call),
+            ("PUT", "snapshot") => self.snapshot(call),
+            ("PUT", "lease") => self.lease(call),
+            ("PUT", "tier") => self.set_tier(call),
+            ("PUT", "copy") => self.abort_copy(call),
+            ("PUT", "incrementalcopy" | "undelete" | "tags" | "expiry" | "legalhold") => {
+                Err(Fault::of("NotImplemented"))
+            }
+            ("PUT", "block" | "blocklist" | "appendblock" | "seal") | ("GET", "blocklist") => self.wrong_type(call),
+            ("GET", "pagelist") => self.page_ranges(call),
+            ("GET", "") => self.get_blob(call),
+            ("HEAD", "") => self.get_properties(call),
+            ("GET" | "HEAD", "metadata") => self.get_metadata(call),
+            ("DELETE", "") => self.delete_blob(call),
+            _ => Err(unknown(method, &comp)),
+        }
+    }
+}
+
+/// The refusal of something the service does not have.
+fn unknown(method: &str, comp: &str) -> Fault {
+    match (method, comp) {
+        (_, "") => Fault::of("UnsupportedHttpVerb"),
+        _ => Fault::parameter("comp", comp, "Not a known operation on this resource."),
+    }
+}

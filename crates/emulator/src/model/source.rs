@@ -1,0 +1,138 @@
+//! The source of a copy: whose URL it is, whether it may be read, and in what state it is.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use crate::auth::Need;
+use crate::model::Model;
+use crate::model::blob::{Copy, State};
+use crate::model::call::{Call, Target};
+use crate::model::conditions::{Conditions, Verdict};
+use crate::model::config::Config;
+use crate::model::fault::Fault;
+use crate::model::input;
+use crate::request;
+use crate::time::Timestamp;
+
+/// The longest URL a copy may name.
+const MAX_URL: usize = 2 << 10;
+
+/// A copy source, read from its URL.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) target: Target,
+    pub(crate) snapshot: Option<Timestamp>,
+    query: Vec<(String, String)>,
+    /// The URL without its signature.
+    pub(crate) shown: String,
+}
+
+impl Source {
+    pub(crate) fn parse(text: &str, call: &Call<'_>, config: &Config) -> Result<Self, Fault> {
+        let bad = || Fault::header("x-ms-copy-source", text.split('?').next().unwrap_or_default());
+        if text.len() > MAX_URL {
+            return Err(bad());
+        }
+        let url = Url::parse(text).map_err(|_| bad())?;
+        let host = url.host_str().ok_or_else(bad)?;
+        let path = url.path().strip_prefix('/').unwrap_or_default();
+        let named = host.split_once(".blob.").map(|(label, _)| label).filter(|l| config.accounts.contains_key(*l));
+        let target = match (named, path.split_once('/')) {
+            (Some(account), _) => Target::of(account, path)?,
+            (None, Some((account, rest))) if is_here(&url, call, config) => {
+                let account = request::decode(account);
+                if !config.accounts.contains_key(&account) {
+                    return Err(Fault::of("CannotVerifyCopySource"));
+                }
+                Target::of(&account, rest)?
+            }
+            // Nothing outside this service can be read from here.
+            _ => return Err(Fault::of("CannotVerifyCopySource")),
+        };
+        let query = request::parse_query(url.query().unwrap_or_default());
+        let snapshot = query.iter().find(|(name, _)| name == "snapshot");
+        let snapshot = snapshot.map(|(_, text)| input::snapshot_time("snapshot", text)).transpose()?;
+        let mut shown = text.split('?').next().unwrap_or_default().to_owned();
+        if let Some(time) = snapshot {
+            shown.push_str(&format!("?snapshot={}", request::encode(&time.iso())));
+        }
+        Ok(Self { target, snapshot, query, shown })
+    }
+
+    /// Compares the source with the conditions set on it. Put Page From URL passes on the 304 of the inner read.
+    pub(crate) fn verify_conditions(conditions: &Conditions, state: &State, copy: bool) -> Result<(), Fault> {
+        match conditions.check(state) {
+            Verdict::Met => Ok(()),
+            Verdict::NotModified if !copy => Err(Fault::of("CannotVerifyCopySource").status(304)),
+            _ => Err(Fault::of("SourceConditionNotMet")),
+        }
+    }
+
+    /// The record that a copy from here leaves on its target.
+    pub(crate) fn record(self, id: String, status: &'static str, total: u64) -> Copy {
+        Copy { id, source: self.shown, status, done: 0, total, completed: None }
+    }
+}
+
+impl Model {
+    /// The state of a source that the caller may read. `own_key` says whether the caller's key for this account also
+    /// opens the source.
+    pub(crate) fn read_source(&self, call: &Call<'_>, source: &Source, own_key: bool) -> Result<State, Fault> {
+        let unverified = |status, code| Fault::of("CannotVerifyCopySource").status(status).text_of(code);
+        let bearer = call.request.get("x-ms-copy-source-authorization").and_then(|h| h.strip_prefix("Bearer "));
+        let open = call.trusted
+            || !self.config.auth
+            || bearer.is_some_and(|token| self.config.bearer_tokens.iter().any(|t| t == token.trim()))
+            || (own_key && call.request.get("authorization").is_some() && source.target.account == call.target.account)
+            || matches!(self.world.public_access(&source.target), "blob" | "container");
+        if !open {
+            if !source.query.iter().any(|(name, _)| name == "sig") {
+                return Err(unverified(404, "ResourceNotFound"));
+            }
+            let snapshot = source.query.iter().find(|(n, _)| n == "snapshot").map_or("", |(_, v)| v);
+            self.token(&source.query, &source.target, snapshot, call)
+                .and_then(|grant| grant.check(Need::read()))
+                .map_err(|fault| unverified(403, fault.code))?;
+        }
+        let found = self.world.source(&source.target).and_then(|blob| blob.at(source.snapshot));
+        found.cloned().ok_or_else(|| unverified(404, "BlobNotFound"))
+    }
+
+    /// As [`Model::read_source`], for the earlier snapshot of a diff that is named by URL.
+    pub(crate) fn previous_by_url(&self, call: &Call<'_>, text: &str) -> Result<Timestamp, Fault> {
+        const NAME: &str = "x-ms-previous-snapshot-url";
+        let source = Source::parse(text, call, &self.config).map_err(|_| Fault::header(NAME, "(not shown)"))?;
+        let time = source.snapshot.ok_or_else(|| Fault::header(NAME, "(no snapshot)"))?;
+        match self.read_source(call, &source, true) {
+            Ok(_) if source.target == call.target => Ok(time),
+            Ok(_) => Err(Fault::of("PreviousSnapshotNotFound")),
+            Err(fault) if fault.status == 404 => Err(Fault::of("PreviousSnapshotNotFound")),
+            Err(_) => Err(Fault::authentication("The previous snapshot's URL does not allow reading it.")),
+        }
+    }
+}
+
+/// Whether a URL leads to the very service that the request was sent to.
+fn is_here(url: &Url, call: &Call<'_>, config: &Config) -> bool {
+    let authority = url.authority().rsplit('@').next().unwrap_or_default();
+    if config.hosts.iter().any(|host| host.eq_ignore_ascii_case(authority)) {
+        return true;
+    }
+    let Some(own) = call.request.get("host") else { return true };
+    let (own_name, own_port) = split(own);
+    let (name, port) = split(authority);
+    own_port == port && (own_name.eq_ignore_ascii_case(name) || (is_loopback(own_name) && is_loopback(name)))
+}
+
+fn split(authority: &str) -> (&str, &str) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (authority, "80"),
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}

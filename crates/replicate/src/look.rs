@@ -1,0 +1,106 @@
+//! Looking, before anything is written: what there is, and whether the service can be trusted with differences.
+
+use pageferry_core::lineage::{DiskId, SnapshotRef, State};
+use pageferry_core::next::{Offer, Point, SourceView, TargetView, points};
+use pageferry_core::{PageRange, Pages, SnapshotId};
+use pageferry_store::{Ask, ErrorKind, Properties, Source, StoreError, View};
+
+use crate::error::ReplicateError;
+
+/// The picture that a step copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// The snapshot of the blob that is read.
+    pub id: SnapshotId,
+    /// The earlier snapshot of the same blob to difference from; `None` to copy all that is allocated.
+    pub since: Option<SnapshotId>,
+    /// Its size.
+    pub size: Pages,
+}
+
+/// A target as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What the service says about the base.
+    pub properties: Properties,
+    /// What the base says of itself, and its points.
+    pub view: TargetView,
+}
+
+impl Found {
+    /// Whether the base is byte-identical to its newest point, by the tamper seal: the tag of a snapshot taken without
+    /// metadata is the base's, and every write changes the base's.
+    pub fn is_clean(&self) -> bool {
+        let newest = self.view.points.last();
+        let Some(State::Sealed(seal)) = &self.view.state else { return false };
+        newest.is_some_and(|point| point.seal.run == seal.run && point.etag == self.properties.etag)
+    }
+}
+
+/// What there is of a target; `None` where there is no blob.
+///
+/// # Errors
+/// Of the service, and [`ReplicateError::State`] for words that cannot be trusted.
+pub async fn target(blob: &impl Source) -> Result<Option<Found>, ReplicateError> {
+    let properties = match blob.properties(&View::Base).await {
+        Ok(properties) => properties,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let state = State::from_metadata(&properties.metadata)
+        .map_err(|error| ReplicateError::State { target: blob.address(), error })?;
+    let points = if state.is_some() { points_of(blob).await? } else { Vec::new() };
+    Ok(Some(Found { properties, view: TargetView { state, points } }))
+}
+
+/// The points of a target, oldest first.
+///
+/// # Errors
+/// Of the service, and [`ReplicateError::State`] for a snapshot whose words cannot be trusted.
+pub async fn points_of(blob: &impl Source) -> Result<Vec<Point>, ReplicateError> {
+    let snapshots = blob.snapshots().await?;
+    points(snapshots.iter().map(|one| (&one.id, &one.etag, one.size, &one.metadata)))
+        .map_err(|(id, error)| ReplicateError::State { target: format!("{}, snapshot {id}", blob.address()), error })
+}
+
+/// What there is of a source.
+///
+/// # Errors
+/// Of the service.
+pub async fn source(blob: &impl Source) -> Result<SourceView, StoreError> {
+    let properties = blob.properties(&View::Base).await?;
+    let snapshots = blob.snapshots().await?;
+    let offer = |one: pageferry_store::Snapshot| Offer { at: SnapshotRef { id: one.id, etag: one.etag }, size: one.size };
+    Ok(SourceView {
+        disk: DiskId::new(&blob.address(), &properties.created),
+        offers: snapshots.into_iter().map(offer).collect(),
+    })
+}
+
+/// Asks for a difference that cannot exist. A service that answers anything but 409 `PreviousSnapshotNotFound` ignores
+/// the question, and would silently give full lists for differences.
+///
+/// # Errors
+/// [`ReplicateError::Untrusted`], or a failure that has nothing to do with the question.
+pub async fn probe(blob: &impl Source, view: &View, size: Pages) -> Result<(), ReplicateError> {
+    let window = PageRange::new(Pages::ZERO, Pages::new(1).min(size));
+    let Some(window) = window else { return Ok(()) };
+    let since = Some(SnapshotId::new("2006-01-02T03:04:05.0000000Z"));
+    let ask = Ask { view: view.clone(), since, window, marker: None, if_match: None };
+    let answered = match blob.list(&ask).await {
+        Ok(answer) => format!("answered with {} ranges", answer.changes.len()),
+        Err(error) if error.code() == "PreviousSnapshotNotFound" => return Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::Invalid | ErrorKind::Integrity | ErrorKind::ChainBroken => {
+                format!("answered {} {}", error.failure().status.unwrap_or_default(), error.code())
+            }
+            _ => return Err(error.into()),
+        },
+    };
+    Err(ReplicateError::Untrusted { object: blob.address(), answered })
+}
+
+/// Whether the blob is not there, as opposed to its container, or to an answer that comes from something in between.
+pub(crate) fn is_absent(error: &StoreError) -> bool {
+    error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound"
+}

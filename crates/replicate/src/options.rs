@@ -1,0 +1,55 @@
+//! What a run may be told.
+
+use std::time::Duration;
+
+use pageferry_core::plan::ChunkPolicy;
+use pageferry_transfer::Budget;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Events;
+
+/// How a run behaves. Nothing here changes what is true afterwards, only how long it takes to get there.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How requests are cut.
+    pub chunks: ChunkPolicy,
+    /// How much may be under way at once.
+    pub budget: Budget,
+    /// How many requests to start with, and the most to have in flight.
+    pub in_flight: (usize, usize),
+    /// The length of the target's lease; 15 to 60 seconds.
+    pub lease: Duration,
+    /// How long to wait for somebody else's lease.
+    pub lock_wait: Duration,
+    /// How long the service may still be applying a request that nobody waits for any more. Every write limits its own
+    /// life to less than this.
+    pub quiesce: Duration,
+    /// How often the watermark is written to the target.
+    pub watermark_every: Duration,
+    /// This machine's name, for whoever finds the target busy.
+    pub host: String,
+    /// Bring a target that was changed outside back to the source's content instead of refusing it.
+    pub repair: bool,
+    /// Ends the run early when cancelled: what is in flight settles, the target is marked, and the run can be resumed.
+    pub stop: CancellationToken,
+    /// Where progress is told.
+    pub events: Events,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            chunks: ChunkPolicy::default(),
+            budget: Budget::default(),
+            in_flight: (8, 64),
+            lease: Duration::from_secs(60),
+            lock_wait: Duration::from_secs(75),
+            quiesce: Duration::from_secs(45),
+            watermark_every: Duration::from_secs(5),
+            host: "unknown".to_owned(),
+            repair: false,
+            stop: CancellationToken::new(),
+            events: Events::default(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Making a point: the sealed words, then the snapshot that copies them.
+//!
+//! The words go into the base's metadata under the tag that passed the gate. Snapshot Blob carries no metadata, so that
+//! a late copy of it names whatever the base says then, and so that the point's tag is the base's: any later write shows.
+
+use pageferry_core::lineage::{Seal, State};
+use pageferry_core::next::Point;
+use pageferry_core::{Etag, Metadata};
+use pageferry_store::{ErrorKind, LeaseId, Target};
+
+use crate::error::ReplicateError;
+use crate::look::points_of;
+use crate::settle::{fenced, set_state};
+
+/// Says that the target, at `etag`, equals a source snapshot, and snapshots it.
+///
+/// # Errors
+/// [`ReplicateError::Fenced`] where the target is no longer ours or has changed, and failures of the service.
+pub async fn seal(
+    target: &impl Target,
+    seal: Seal,
+    others: &Metadata,
+    lease: &LeaseId,
+    etag: &Etag,
+) -> Result<Point, ReplicateError> {
+    let run = seal.run.clone();
+    let sealed = set_state(target, &State::Sealed(seal), others, lease, etag).await?;
+    take_point(target, &run, lease, &sealed).await
+}
+
+/// How often Snapshot Blob is sent before we give up.
+const TRIES: usize = 5;
+
+/// Snapshots the sealed base, exactly once as far as anybody can tell: after a lost answer the snapshot is looked for,
+/// and of two the older is the point.
+///
+/// # Errors
+/// As [`seal`].
+pub async fn take_point(
+    target: &impl Target,
+    run: &str,
+    lease: &LeaseId,
+    etag: &Etag,
+) -> Result<Point, ReplicateError> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        match target.snapshot(Some(lease), Some(etag)).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unknown => last = Some(error),
+            Err(error) if error.kind() == ErrorKind::Changed => {
+                let cause = format!("it changed between seal and snapshot: {error}");
+                return Err(ReplicateError::Fenced { target: target.address(), cause });
+            }
+            Err(error) => return Err(fenced(target, error)),
+        }
+        if let Some(point) = points_of(target).await?.into_iter().find(|point| point.seal.run == run) {
+            return Ok(point);
+        }
+    }
+    Err(last.map_or_else(
+        || ReplicateError::Refused(format!("{}: its new snapshot is not listed", target.address())),
+        ReplicateError::from,
+    ))
+}

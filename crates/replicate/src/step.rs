@@ -1,0 +1,333 @@
+//! A step, from beginning to end: one source snapshot becomes one point of the target. Read this first.
+//!
+//! The target is already held, and what to do is decided. Then, in this order: the **epoch** is raised, so that the
+//! service refuses page writes of any earlier run; after an unclean predecessor the service is given **time** to finish
+//! what it may still be applying; the target's **own difference** tells what was done to it since its newest point; the
+//! target is **marked**, so that whoever comes next knows it is between two points; it is **resized**; the changes are
+//! **applied**; the **gate** compares; the **seal** makes the point. The order is the safety; an exhaustive model has
+//! broken every other one that was tried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
+use pageferry_core::next::{Point, Start};
+use pageferry_core::{Etag, Metadata, Pages};
+use pageferry_store::{Fence, Source, Target, View};
+use pageferry_transfer::{Aimd, Ending, Progress, Route, transfer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::engine::{Engine, pause};
+use crate::error::ReplicateError;
+use crate::event::{Event, StepReport};
+use crate::gate::{Claim, gate};
+use crate::lease::Hold;
+use crate::look::{Found, Picture};
+use crate::planning::{Lists, Planner, Tally, requests};
+use crate::seal::seal;
+use crate::settle::{fenced, raise_epoch, set_state};
+use crate::take::{Evidence, first_own_change, own_difference};
+
+/// What a step shall do.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The newest point; `None` for a seed.
+    pub from: Option<Point>,
+    /// What is read.
+    pub picture: Picture,
+    /// The disk that the point will name.
+    pub disk: DiskId,
+    /// The source snapshot that the point will name.
+    pub names: SnapshotRef,
+    /// What is on the target already.
+    pub start: Start,
+}
+
+/// A step under way: what stays the same from the epoch to the seal.
+struct Run<'a, S, T> {
+    engine: &'a Engine<S, T>,
+    hold: &'a Hold<T>,
+    task: &'a Task,
+    id: String,
+    epoch: u64,
+    others: Metadata,
+}
+
+/// Carries out `task` on the target that `hold` holds and that was `found` so; `fresh` where this process has just made
+/// it and it still has the tag it was made with.
+///
+/// # Errors
+/// Whatever ended it. The target then either still equals its newest point or is marked, and its points are untouched.
+pub async fn step<S: Source, T: Target>(
+    engine: &Engine<S, T>,
+    hold: &Hold<T>,
+    found: &Found,
+    task: &Task,
+    evidence: Evidence,
+    fresh: bool,
+) -> Result<StepReport, ReplicateError> {
+    let begun = Instant::now();
+    let run = Run {
+        engine,
+        hold,
+        task,
+        id: Uuid::new_v4().to_string(),
+        epoch: found.properties.sequence + 1,
+        others: found.properties.metadata.clone(),
+    };
+    let (target, options) = (&*engine.target, &engine.options);
+
+    let etag = raise_epoch(target, run.epoch, hold.id(), &found.properties.etag).await?;
+    if evidence.unclean {
+        options.events.tell(&Event::Quiescing(options.quiesce));
+        pause(options.quiesce, options).await?;
+    }
+    let touched = !fresh && run.may_be_touched(found).await?;
+    let floor = run.floor(evidence);
+    run.announce(floor);
+    set_state(target, &run.mark(floor), &run.others, hold.id(), &etag).await?;
+    if found.properties.size != task.picture.size {
+        target.resize(task.picture.size, hold.id()).await.map_err(|error| fenced(target, error))?;
+    }
+    let (progress, tally) = run.apply(found, touched, floor).await?;
+    let point = run.gate_and_seal(&tally, progress).await?;
+
+    let report = StepReport {
+        from: task.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+        to: task.names.id.clone(),
+        point: point.id,
+        disk_bytes: task.picture.size.bytes(),
+        changed_bytes: tally.difference.write_pages.bytes(),
+        changed_ranges: tally.difference.write_ranges,
+        freed_bytes: tally.difference.clear_pages.bytes(),
+        freed_ranges: tally.difference.clear_ranges,
+        written_bytes: progress.written_bytes,
+        cleared_bytes: progress.cleared_bytes,
+        requests: progress.requests,
+        refused: progress.refused,
+        elapsed: begun.elapsed(),
+        run: run.id,
+    };
+    options.events.tell(&Event::Sealed(report.clone()));
+    Ok(report)
+}
+
+impl<S: Source, T: Target> Run<'_, S, T> {
+    /// Whether pages outside the source's difference may have been touched since the newest point.
+    ///
+    /// On a target that says it is sealed, a change is somebody else's and is refused unless repair was asked for.
+    async fn may_be_touched(&self, found: &Found) -> Result<bool, ReplicateError> {
+        if found.is_clean() {
+            return Ok(false);
+        }
+        if self.task.start != Start::Clean {
+            return Ok(true);
+        }
+        let since = self.task.from.as_ref().map(|point| &point.id);
+        match first_own_change(&self.engine.target, found, since).await? {
+            None => Ok(false),
+            Some(_) if self.engine.options.repair => Ok(true),
+            Some(what) => Err(ReplicateError::Foreign { target: self.engine.target.address(), what }),
+        }
+    }
+
+    /// Below which page an interrupted run of this very step has made everything durable.
+    fn floor(&self, evidence: Evidence) -> Pages {
+        match &self.task.start {
+            Start::Resume(mark) if evidence.untouched => mark.watermark,
+            _ => Pages::ZERO,
+        }
+    }
+
+    fn announce(&self, floor: Pages) {
+        let resumed = matches!(self.task.start, Start::Resume(_)).then(|| floor.bytes());
+        self.engine.options.events.tell(&Event::Begun {
+            from: self.task.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+            to: self.task.names.id.clone(),
+            disk_bytes: self.task.picture.size.bytes(),
+            resumed_at: resumed,
+        });
+    }
+
+    fn mark(&self, watermark: Pages) -> State {
+        State::Applying(Mark {
+            disk: self.task.disk.clone(),
+            from: self.task.from.as_ref().map(|point| point.seal.snapshot.clone()),
+            to: self.task.names.clone(),
+            run: self.id.clone(),
+            host: self.engine.options.host.clone(),
+            epoch: self.epoch,
+            watermark,
+            gap: Pages::ZERO,
+        })
+    }
+
+    /// Moves the pages, while the watermark follows.
+    async fn apply(&self, found: &Found, touched: bool, floor: Pages) -> Result<(Progress, Tally), ReplicateError> {
+        let Engine { source, target, options } = self.engine;
+        let since = self.task.from.as_ref().map(|point| &point.id);
+        let own = touched.then(|| own_difference(target, &self.resized(found), since));
+        let lists = Lists::start(source, &self.task.picture, own);
+        let mut planner = Planner::new(lists, floor, options.chunks);
+        let route = Route {
+            source: Arc::clone(source),
+            view: View::Snapshot(self.task.picture.id.clone()),
+            target: Arc::clone(target),
+            fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
+        };
+        let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
+        let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
+        let stop = async {
+            tokio::select! {
+                () = options.stop.cancelled() => {}
+                () = self.hold.lost().cancelled() => {}
+                () = halt.cancelled() => {}
+            }
+        };
+        let (start, max) = options.in_flight;
+        let mut pace = Aimd::new(start, max);
+        let moving = async {
+            let plan = requests(&mut planner);
+            let result = transfer(&route, plan, floor, options.budget, &mut pace, &progress, stop).await;
+            moved.cancel();
+            result
+        };
+        let (result, marked) = tokio::join!(moving, self.follow(watched, &moved, &halt));
+        let watermarks = marked?;
+        let (mut progress, ending) = result?;
+        progress.unknown_at = progress.unknown_at.max(watermarks);
+        let error = match ending {
+            Ending::Complete => return Ok((progress, planner.tally().clone())),
+            _ if self.hold.lost().is_cancelled() => ReplicateError::Fenced {
+                target: target.address(),
+                cause: "the lease could not be renewed".to_owned(),
+            },
+            Ending::Stopped => ReplicateError::Interrupted,
+            Ending::Failed(error) => fenced(&**target, error),
+        };
+        if !matches!(error, ReplicateError::Fenced { .. }) {
+            // The run ends here; what it achieved is worth a word, but only the word of the error is promised.
+            let _ = self.say_watermark(progress.watermark).await;
+        }
+        Err(error)
+    }
+
+    /// The target as it is after the resize.
+    fn resized(&self, found: &Found) -> Found {
+        let mut found = found.clone();
+        found.properties.size = self.task.picture.size;
+        found
+    }
+
+    /// Writes the watermark down every few seconds until the pages have moved. Tells when a write of it last ended with
+    /// an unknown outcome.
+    ///
+    /// These writes are not conditional on the tag, which every page write changes. The lease, fresh for this run, keeps
+    /// a late one from any other run; the gate waits for one of ours that may be late.
+    async fn follow(
+        &self,
+        progress: watch::Receiver<Progress>,
+        moved: &CancellationToken,
+        halt: &CancellationToken,
+    ) -> Result<Option<Instant>, ReplicateError> {
+        let (mut said, mut unknown_at) = (progress.borrow().watermark, None);
+        loop {
+            tokio::select! {
+                () = moved.cancelled() => return Ok(unknown_at),
+                () = tokio::time::sleep(self.engine.options.watermark_every) => {}
+            }
+            let now = *progress.borrow();
+            self.engine.options.events.tell(&Event::Moving(now));
+            if now.watermark == said {
+                continue;
+            }
+            match self.say_watermark(now.watermark).await {
+                Ok(()) => said = now.watermark,
+                Err(ReplicateError::Store(error)) if error.kind() == pageferry_store::ErrorKind::Unknown => {
+                    unknown_at = Some(Instant::now());
+                }
+                // A word that could not be said now is said next time.
+                Err(ReplicateError::Store(_)) => {}
+                Err(error) => {
+                    halt.cancel();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn say_watermark(&self, watermark: Pages) -> Result<(), ReplicateError> {
+        let target = &*self.engine.target;
+        let words = self.mark(watermark).to_metadata(&self.others);
+        target.set_metadata(&words, self.hold.id(), None).await.map_err(|error| fenced(target, error))?;
+        Ok(())
+    }
+
+    /// The gate and the seal, once no request of ours can still be on its way.
+    async fn gate_and_seal(&self, tally: &Tally, progress: Progress) -> Result<Point, ReplicateError> {
+        let Engine { target, options, .. } = self.engine;
+        options.events.tell(&Event::Gating);
+        if let Some(unknown_at) = progress.unknown_at {
+            let left = options.quiesce.saturating_sub(unknown_at.elapsed());
+            if left > Duration::ZERO {
+                options.events.tell(&Event::Quiescing(left));
+                pause(left, options).await?;
+            }
+        }
+        let claim = Claim {
+            picture: self.task.picture.clone(),
+            since: self.task.from.as_ref().map(|point| point.id.clone()),
+            run: self.id.clone(),
+            epoch: self.epoch,
+        };
+        let passed = match gate(self.engine, &claim).await {
+            Ok(passed) => passed,
+            Err(error) => {
+                if matches!(error, ReplicateError::Gate { .. }) {
+                    self.start_over().await?;
+                }
+                return Err(error);
+            }
+        };
+        if passed.settled_by_content > Pages::ZERO {
+            options.events.note(format!(
+                "the page lists of both sides differed on {} bytes; these were read on both sides and are equal",
+                passed.settled_by_content.bytes()
+            ));
+        }
+        seal(&**target, self.seal_words(tally), &self.others, self.hold.id(), &passed.etag).await
+    }
+
+    /// After a gate that failed nothing below any watermark can be relied upon.
+    async fn start_over(&self) -> Result<(), ReplicateError> {
+        let target = &*self.engine.target;
+        let etag: Etag = target.properties(&View::Base).await?.etag;
+        set_state(target, &self.mark(Pages::ZERO), &self.others, self.hold.id(), &etag).await?;
+        Ok(())
+    }
+
+    fn seal_words(&self, tally: &Tally) -> Seal {
+        Seal {
+            disk: self.task.disk.clone(),
+            snapshot: self.task.names.clone(),
+            parent: self.task.from.as_ref().map(|point| point.seal.snapshot.clone()),
+            plan: tally.digest.clone().finish(),
+            written_bytes: tally.difference.write_pages.bytes(),
+            cleared_bytes: tally.difference.clear_pages.bytes(),
+            run: self.id.clone(),
+            epoch: self.epoch,
+            sealed_at: now_rfc3339(),
+        }
+    }
+}
+
+/// The time of this machine, for people; nothing is decided by it.
+pub(crate) fn now_rfc3339() -> String {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
+    now.format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,258 @@
+//! Bringing a target up to date: steps, one after the other, each ending in a point.
+
+use std::sync::Arc;
+
+use pageferry_core::lineage::{Mark, State};
+use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step};
+use pageferry_core::plan::PlanSummary;
+use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
+use pageferry_store::{ErrorKind, Source, Target, View};
+use uuid::Uuid;
+
+use crate::engine::{Engine, pause};
+use crate::error::ReplicateError;
+use crate::event::StepReport;
+use crate::lease::{Hold, keeps_evidence};
+use crate::look::{self, Found, Picture, probe};
+use crate::planning::{Lists, Planner};
+use crate::seal::take_point;
+use crate::step::{Task, step};
+use crate::take::{Evidence, own_difference};
+
+/// What a sync did.
+#[derive(Clone, Debug, Default)]
+pub struct SyncReport {
+    /// The steps, in order.
+    pub steps: Vec<StepReport>,
+    /// A point whose snapshot an earlier run had left to take.
+    pub finished: Option<Point>,
+    /// The newest point at the end.
+    pub newest: Option<SnapshotId>,
+}
+
+/// Brings the target of `engine` to where `want` says: [`Want::Next`] is repeated until nothing newer is on offer.
+///
+/// # Errors
+/// Whatever ended it; points made before that stay.
+pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<SyncReport, ReplicateError> {
+    let mut report = SyncReport::default();
+    let found = look::target(&*engine.target).await?;
+    let (decision, source) = decide(engine, found.as_ref(), want, likely_evidence(found.as_ref())).await?;
+    let first = match decision {
+        Decision::UpToDate(point) => {
+            report.newest = Some(point.id);
+            return Ok(report);
+        }
+        Decision::Finish(_) => None,
+        Decision::Step(step) => Some(step),
+    };
+    if let Some(offer) = source.offers.last() {
+        probe(&*engine.source, &View::Snapshot(offer.at.id.clone()), offer.size).await?;
+    }
+    let created = match (&found, first) {
+        (None, Some(step)) => create(&engine.target, &engine.options.host, &task_of(&source.disk, &step)).await?,
+        _ => None,
+    };
+    let (mut hold, before) = Hold::take(&engine.target, &engine.options).await?;
+    let mut written = false;
+    let result = async {
+        let mut evidence = None;
+        loop {
+            let found = look::target(&*engine.target).await?;
+            let found = found.ok_or_else(|| ReplicateError::NoTarget(engine.target.address()))?;
+            let known = match evidence {
+                Some(known) => known,
+                None => Evidence::of(&before, &found),
+            };
+            let (decision, source) = decide(engine, Some(&found), want, known.untouched).await?;
+            match decision {
+                Decision::UpToDate(point) => {
+                    report.newest = Some(point.id);
+                    return Ok(());
+                }
+                Decision::Finish(seal) => {
+                    written = true;
+                    if known.unclean {
+                        engine.options.events.tell(&crate::Event::Quiescing(engine.options.quiesce));
+                        pause(engine.options.quiesce, &engine.options).await?;
+                    }
+                    let etag = &found.properties.etag;
+                    report.finished = Some(take_point(&*engine.target, &seal.run, hold.id(), etag).await?);
+                    engine.options.events.note(format!(
+                        "an earlier run had copied source snapshot {} completely; only its point was missing and is made now",
+                        seal.snapshot.id
+                    ));
+                }
+                Decision::Step(next) => {
+                    probe(&*engine.target, &View::Base, found.properties.size).await?;
+                    let task = task_of(&source.disk, &next);
+                    let fresh = created.as_ref() == Some(&found.properties.etag);
+                    let known = if fresh { Evidence::handed_over() } else { known };
+                    let task = if fresh { Task { start: Start::Clean, ..task } } else { task };
+                    written = true;
+                    report.steps.push(step(engine, &hold, &found, &task, known, fresh).await?);
+                }
+            }
+            written = false;
+            hold.rotate().await?;
+            evidence = Some(Evidence::handed_over());
+        }
+    }
+    .await;
+    let_go(hold, &before.properties, written, result).await?;
+    Ok(report)
+}
+
+/// Gives the target back, so that the next run knows as much as this one.
+pub(crate) async fn let_go<T: Target, R>(
+    hold: Hold<T>,
+    before: &pageferry_store::Properties,
+    written: bool,
+    result: Result<R, ReplicateError>,
+) -> Result<R, ReplicateError> {
+    match &result {
+        Err(ReplicateError::Fenced { .. }) => drop(hold),
+        // An ended lease is the evidence that nobody wrote since; where we wrote, or found one, we leave one.
+        Err(_) if written || keeps_evidence(before.lease) => hold.break_off().await,
+        // Should the release fail, the lease runs out, and the next run waits a little.
+        _ => {
+            let _ = hold.release().await;
+        }
+    }
+    result
+}
+
+/// What a sync would do.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Nothing: the newest point is the snapshot wanted.
+    UpToDate(Point),
+    /// Only the snapshot that makes the last point is missing.
+    Finish(SnapshotId),
+    /// A step.
+    Step {
+        /// The source snapshot differenced from; `None` for a seed.
+        from: Option<SnapshotId>,
+        /// The source snapshot to copy.
+        to: SnapshotId,
+        /// The disk's size in bytes.
+        disk_bytes: u64,
+        /// What the source changed.
+        difference: PlanSummary,
+        /// What is left to do.
+        planned: PlanSummary,
+        /// Source snapshots that would follow, each in a step of its own.
+        more: Vec<SnapshotId>,
+    },
+}
+
+/// What the next step of [`sync`] would do. Writes nothing and takes no lease.
+///
+/// # Errors
+/// Those of looking and listing.
+pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<Plan, ReplicateError> {
+    let found = look::target(&*engine.target).await?;
+    let evidence = likely_evidence(found.as_ref());
+    let (decision, source) = decide(engine, found.as_ref(), want, evidence).await?;
+    let next = match decision {
+        Decision::UpToDate(point) => return Ok(Plan::UpToDate(point)),
+        Decision::Finish(seal) => return Ok(Plan::Finish(seal.snapshot.id)),
+        Decision::Step(step) => step,
+    };
+    let task = task_of(&source.disk, &next);
+    probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
+    let own = found.as_ref().filter(|found| !found.is_clean()).map(|found| {
+        own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id))
+    });
+    let floor = match &next.start {
+        Start::Resume(mark) if evidence => mark.watermark,
+        _ => Pages::ZERO,
+    };
+    let mut planner = Planner::new(Lists::start(&engine.source, &task.picture, own), floor, engine.options.chunks);
+    while planner.next().await?.is_some() {}
+    let more = match want {
+        Want::Next => source.offers.iter().map(|offer| &offer.at.id).filter(|id| **id > task.names.id).cloned().collect(),
+        _ => Vec::new(),
+    };
+    Ok(Plan::Step {
+        from: next.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+        to: task.names.id,
+        disk_bytes: task.picture.size.bytes(),
+        difference: planner.tally().difference,
+        planned: planner.tally().planned,
+        more,
+    })
+}
+
+/// Whether the evidence would hold if nothing changed between now and taking the target.
+fn likely_evidence(found: Option<&Found>) -> bool {
+    found.is_some_and(|found| {
+        let epoch = found.view.state.as_ref().map(State::epoch);
+        epoch == Some(found.properties.sequence) && keeps_evidence(found.properties.lease)
+    })
+}
+
+async fn decide<S: Source, T: Target>(
+    engine: &Engine<S, T>,
+    found: Option<&Found>,
+    want: &Want,
+    evidence: bool,
+) -> Result<(Decision, pageferry_core::next::SourceView), ReplicateError> {
+    if found.is_some_and(|found| found.properties.copy_pending) {
+        return Err(ReplicateError::Refused(format!(
+            "{} is the destination of a copy that is still pending: wait for it, or name another target",
+            engine.target.address()
+        )));
+    }
+    let source = look::source(&*engine.source).await?;
+    let decision = next_step(found.map(|found| &found.view), &source, want, evidence)
+        .map_err(|conflict| ReplicateError::Conflict { target: engine.target.address(), conflict })?;
+    Ok((decision, source))
+}
+
+fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Task {
+    Task {
+        from: step.from.clone(),
+        picture: Picture {
+            id: step.to.at.id.clone(),
+            since: step.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+            size: step.to.size,
+        },
+        disk: disk.clone(),
+        names: step.to.at.clone(),
+        start: step.start.clone(),
+    }
+}
+
+/// Makes a target that says from its first moment what it is going to be. Returns its tag, or `None` where somebody else
+/// made it first: what they made is looked at under the lease.
+pub(crate) async fn create<T: Target>(
+    target: &Arc<T>,
+    host: &str,
+    task: &Task,
+) -> Result<Option<Etag>, ReplicateError> {
+    let run = Uuid::new_v4().to_string();
+    let mark = State::Applying(Mark {
+        disk: task.disk.clone(),
+        from: None,
+        to: task.names.clone(),
+        run: run.clone(),
+        host: host.to_owned(),
+        epoch: 0,
+        watermark: Pages::ZERO,
+        gap: Pages::ZERO,
+    });
+    match target.create(task.picture.size, &mark.to_metadata(&Metadata::new())).await {
+        Ok(etag) => Ok(Some(etag)),
+        Err(error) if error.kind() == ErrorKind::Exists => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Unknown => {
+            let found = look::target(&**target).await?;
+            let ours = found.filter(|found| found.view.state.as_ref().is_some_and(|state| state.run() == run));
+            match ours {
+                Some(found) => Ok(Some(found.properties.etag)),
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}

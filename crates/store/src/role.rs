@@ -1,0 +1,250 @@
+//! The two roles of a page blob: what is read from, and what is written to.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pageferry_core::{Change, Etag, Metadata, PageRange, Pages, SnapshotId};
+
+use crate::crc::crc64;
+use crate::error::StoreError;
+
+/// Which picture of a blob is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum View {
+    /// The writable blob as it is now.
+    Base,
+    /// An immutable snapshot of it.
+    Snapshot(SnapshotId),
+}
+
+/// What the service says about a blob or a snapshot.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    /// Its size.
+    pub size: Pages,
+    /// Changes with every write, and with nothing else but writes.
+    pub etag: Etag,
+    /// The page blob's sequence number: our epoch.
+    pub sequence: u64,
+    /// The state of its lease; a snapshot has none.
+    pub lease: LeaseState,
+    /// When the blob was made, as the service words it: part of a disk's identity.
+    pub created: String,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// A copy onto this blob is not finished (Copy Blob, status `pending`).
+    pub copy_pending: bool,
+}
+
+/// The state of a blob's lease (REST: Lease Blob).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseState {
+    /// Nobody holds it, and the last holder gave it back or a write came after it ended.
+    Available,
+    /// Somebody holds it.
+    Leased,
+    /// It ran out, and nothing was written since.
+    Expired,
+    /// It is being broken.
+    Breaking,
+    /// It was broken, and nothing was written since.
+    Broken,
+}
+
+/// One snapshot of a blob, as listed.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its name.
+    pub id: SnapshotId,
+    /// The base's entity tag when it was taken, if the snapshot was taken without metadata of its own.
+    pub etag: Etag,
+    /// Its size.
+    pub size: Pages,
+    /// Its metadata.
+    pub metadata: Metadata,
+}
+
+/// A question for part of a page list, or of a difference.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Of which picture.
+    pub view: View,
+    /// Since which earlier snapshot; `None` for the plain list of allocated pages.
+    pub since: Option<SnapshotId>,
+    /// Within which pages.
+    pub window: PageRange,
+    /// Where the previous answer to the same question stopped.
+    pub marker: Option<String>,
+    /// Only if the blob still has this tag.
+    pub if_match: Option<Etag>,
+}
+
+/// One page of an answer to an [`Ask`].
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Changes as the service reported them, in its order and clipped to the window.
+    pub changes: Vec<Change>,
+    /// Where to go on, if there is more.
+    pub next: Option<String>,
+    /// The size of the picture asked about.
+    pub size: Pages,
+}
+
+/// The bytes of a range, with the checksum that vouches for them from the source's disk to the target's.
+#[derive(Clone)]
+pub struct PageData {
+    bytes: Bytes,
+    crc: u64,
+}
+
+impl PageData {
+    /// Bytes whose checksum is computed here.
+    pub fn new(bytes: Bytes) -> PageData {
+        let crc = crc64(&bytes);
+        PageData { bytes, crc }
+    }
+
+    /// Bytes that came with a checksum; `None` where the two disagree.
+    pub fn verified(bytes: Bytes, crc: u64) -> Option<PageData> {
+        (crc64(&bytes) == crc).then_some(PageData { bytes, crc })
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Their CRC-64/NVME.
+    pub fn crc(&self) -> u64 {
+        self.crc
+    }
+}
+
+impl fmt::Debug for PageData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PageData({} bytes, crc {:016x})", self.bytes.len(), self.crc)
+    }
+}
+
+/// How a read or write went, for the pacing of those that follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Requests sent.
+    pub attempts: u32,
+    /// Of these, how many the service refused for load (503, 500 `OperationTimedOut`) or that broke on the way.
+    pub refused: u32,
+    /// When the last attempt ended whose outcome is not known. Only writes have such.
+    pub unknown_at: Option<tokio::time::Instant>,
+    /// From the first attempt to the final answer.
+    pub elapsed: Duration,
+}
+
+/// The id of a lease: a GUID of our choosing, fresh for every run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseId(pub String);
+
+/// What every page write carries, so that the service itself refuses it once the run that sent it is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fence {
+    /// The run's lease.
+    pub lease: LeaseId,
+    /// The run's epoch: the target's sequence number while it writes.
+    pub epoch: u64,
+}
+
+/// Reads one page blob and its snapshots. Cloning shares connections, never state.
+///
+/// Every method retries what is safe to retry and reports the final answer.
+pub trait Source: Send + Sync + 'static {
+    /// The blob's address without credentials, for people and for a disk's identity.
+    fn address(&self) -> String;
+
+    /// What the service says about `view`.
+    fn properties(&self, view: &View) -> impl Future<Output = Result<Properties, StoreError>> + Send;
+
+    /// All snapshots of the blob, oldest first, with metadata.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, StoreError>> + Send;
+
+    /// One page of a page list or difference.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) asks for a smaller window; a body that ends early is
+    /// [`ErrorKind::Transient`](crate::ErrorKind::Transient) after its retries, never a short answer.
+    fn list(&self, ask: &Ask) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+
+    /// The bytes of `range`, at most 4 MiB, verified against the service's checksum.
+    fn read(
+        &self,
+        view: &View,
+        range: PageRange,
+        if_match: Option<&Etag>,
+    ) -> impl Future<Output = Result<(PageData, Receipt), StoreError>> + Send;
+}
+
+/// Writes one page blob.
+///
+/// Methods that take `if_match` are not repeated after an answer was lost: they fail with
+/// [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), and the caller looks before it decides.
+pub trait Target: Source {
+    /// Makes an empty page blob that carries `metadata`, if there is no blob yet (else
+    /// [`ErrorKind::Exists`](crate::ErrorKind::Exists)). Not repeated after a lost answer.
+    fn create(&self, size: Pages, metadata: &Metadata) -> impl Future<Output = Result<Etag, StoreError>> + Send;
+
+    /// Takes the lease under an id of ours; [`ErrorKind::Busy`](crate::ErrorKind::Busy) if somebody holds it.
+    fn acquire(&self, lease: &LeaseId, duration: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Extends the lease; [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if it is no longer ours.
+    fn renew(&self, lease: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Exchanges the lease's id without letting go of it.
+    fn change(&self, from: &LeaseId, to: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives the lease back; its state becomes available.
+    fn release(&self, lease: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends our lease at once while keeping the evidence that nothing was written since. Needs no id on the wire.
+    fn break_now(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Raises the sequence number to at least `epoch`.
+    fn raise_sequence(
+        &self,
+        epoch: u64,
+        lease: &LeaseId,
+        if_match: &Etag,
+    ) -> impl Future<Output = Result<Etag, StoreError>> + Send;
+
+    /// Replaces all metadata. Not repeated after a lost answer, with or without `if_match`.
+    fn set_metadata(
+        &self,
+        metadata: &Metadata,
+        lease: &LeaseId,
+        if_match: Option<&Etag>,
+    ) -> impl Future<Output = Result<Etag, StoreError>> + Send;
+
+    /// Changes the size. Repeating it is harmless, so it is retried.
+    fn resize(&self, size: Pages, lease: &LeaseId) -> impl Future<Output = Result<Etag, StoreError>> + Send;
+
+    /// Writes `data` to `range`, at most 4 MiB, under the fence; the service checks the checksum before it applies it.
+    fn write(
+        &self,
+        range: PageRange,
+        data: &PageData,
+        fence: &Fence,
+    ) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
+
+    /// Clears `range`, however long, under the fence.
+    fn clear(&self, range: PageRange, fence: &Fence) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
+
+    /// Takes a snapshot without metadata of its own, so that it copies the base's. Without `lease` and `if_match` it
+    /// snapshots whatever is there (that is how a source snapshot is taken).
+    fn snapshot(
+        &self,
+        lease: Option<&LeaseId>,
+        if_match: Option<&Etag>,
+    ) -> impl Future<Output = Result<(SnapshotId, Etag), StoreError>> + Send;
+
+    /// Deletes one snapshot.
+    fn delete_snapshot(&self, snapshot: &SnapshotId) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,206 @@
+//! The pipeline: changes in page order go in, durable pages come out.
+//!
+//! [`transfer`] is one loop that owns every counter: what is in flight, how many bytes that may hold, how fast to go,
+//! how far the step is durable. Workers carry out one change each and return what happened; they share nothing. Nothing
+//! here knows HTTP, lineage or files.
+//!
+//! Changes may finish in any order because they are disjoint and idempotent. A stop sends no more and lets what is in
+//! flight settle; so does the first failure.
+
+pub mod pace;
+mod relay;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use pageferry_core::watermark::Tracker;
+use pageferry_core::{Change, Kind, Pages};
+use pageferry_store::{ErrorKind, Fence, Source, StoreError, Target, View};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use pace::{Aimd, Fixed, Pace};
+pub use relay::Settled;
+
+/// How much may be under way at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Bytes held in memory between read and write. A single larger request still goes, alone.
+    pub bytes: u64,
+    /// Requests in flight, whatever the pace says.
+    pub requests: usize,
+    /// How far sending may run past the oldest unfinished change, so that the watermark follows closely.
+    pub reach: Pages,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { bytes: 256 << 20, requests: 128, reach: Pages::new((64u64 << 30) / pageferry_core::PAGE_BYTES) }
+    }
+}
+
+/// Where a transfer stands. Published after every settled change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Every change below this page is durable.
+    pub watermark: Pages,
+    /// Bytes written to the target.
+    pub written_bytes: u64,
+    /// Bytes cleared on the target.
+    pub cleared_bytes: u64,
+    /// Changes carried out.
+    pub changes: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Of these, refused for load or broken on the way.
+    pub refused: u64,
+    /// Changes in flight.
+    pub in_flight: usize,
+    /// When the last write ended whose outcome is not known.
+    pub unknown_at: Option<Instant>,
+}
+
+/// How a transfer ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Every change is durable.
+    Complete,
+    /// It was asked to stop; nothing is in flight.
+    Stopped,
+    /// A change failed for good; nothing is in flight.
+    Failed(StoreError),
+}
+
+/// What to copy from and to.
+#[derive(Debug)]
+pub struct Route<S, T> {
+    /// The disk.
+    pub source: Arc<S>,
+    /// The picture of it that is copied: immutable.
+    pub view: View,
+    /// The target.
+    pub target: Arc<T>,
+    /// What every write carries.
+    pub fence: Fence,
+}
+
+/// Carries out `changes`, which ascend, are disjoint, and fit one request each.
+///
+/// `floor` is a watermark reached before. `stop` ends the sending when it completes. Progress goes to `progress`, and the
+/// final state of it is returned. An error from the stream of changes ends the transfer as a failed change does.
+pub async fn transfer<S: Source, T: Target, E>(
+    route: &Route<S, T>,
+    changes: impl Stream<Item = Result<Change, E>> + Send,
+    floor: Pages,
+    budget: Budget,
+    pace: &mut dyn Pace,
+    progress: &watch::Sender<Progress>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(Progress, Ending), E> {
+    let mut changes = std::pin::pin!(changes.fuse());
+    let mut stop = std::pin::pin!(stop);
+    let mut work = Work { tracker: Tracker::new(floor), bytes: 0, now: Progress::default(), in_flight: JoinSet::new() };
+    work.now.watermark = floor;
+    let mut held: Option<Change> = None;
+    let (mut ending, mut broken) = (Ending::Complete, None);
+    let (mut sending, mut listed) = (true, false);
+    loop {
+        if sending && let Some(change) = held.take_if(|change| work.admits(*change, budget, pace)) {
+            work.send(route, change);
+        }
+        if work.in_flight.is_empty() && (!sending || listed && held.is_none()) {
+            break;
+        }
+        let full = work.in_flight.len() >= budget.requests.min(pace.in_flight_max());
+        tokio::select! {
+            biased;
+            () = &mut stop, if sending => {
+                sending = false;
+                ending = Ending::Stopped;
+            }
+            Some(joined) = work.in_flight.join_next() => {
+                let joined = joined.unwrap_or_else(|panic| Err(worker_lost(&route.target.address(), &panic)));
+                match joined {
+                    Ok(settled) => {
+                        pace.observe(&settled);
+                        work.settle(settled);
+                        progress.send_replace(work.now);
+                    }
+                    Err(error) => {
+                        sending = false;
+                        if !matches!(ending, Ending::Failed(_)) {
+                            ending = Ending::Failed(error);
+                        }
+                    }
+                }
+            }
+            next = changes.next(), if sending && !listed && held.is_none() && !full => match next {
+                Some(Ok(change)) => held = Some(change),
+                Some(Err(error)) => {
+                    sending = false;
+                    broken = Some(error);
+                }
+                None => listed = true,
+            },
+        }
+    }
+    progress.send_replace(work.now);
+    broken.map_or(Ok((work.now, ending)), Err)
+}
+
+/// What the loop owns.
+struct Work {
+    tracker: Tracker,
+    bytes: u64,
+    now: Progress,
+    in_flight: JoinSet<Result<Settled, StoreError>>,
+}
+
+impl Work {
+    /// Whether `change` may be sent now. Something always may while nothing is in flight.
+    fn admits(&self, change: Change, budget: Budget, pace: &dyn Pace) -> bool {
+        self.in_flight.is_empty()
+            || (self.in_flight.len() < budget.requests.min(pace.in_flight_max())
+                && self.bytes + held_bytes(change) <= budget.bytes
+                && self.tracker.spread() < budget.reach)
+    }
+
+    fn send<S: Source, T: Target>(&mut self, route: &Route<S, T>, change: Change) {
+        self.tracker.sent(change.range);
+        self.bytes += held_bytes(change);
+        let (source, target) = (Arc::clone(&route.source), Arc::clone(&route.target));
+        let (view, fence) = (route.view.clone(), route.fence.clone());
+        self.in_flight.spawn(async move { relay::relay(&*source, &view, &*target, &fence, change).await });
+        self.now.in_flight = self.in_flight.len();
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        self.tracker.finished(settled.change.range);
+        self.bytes -= held_bytes(settled.change);
+        let now = &mut self.now;
+        match settled.change.kind {
+            Kind::Write => now.written_bytes += settled.change.range.bytes(),
+            Kind::Clear => now.cleared_bytes += settled.change.range.bytes(),
+        }
+        now.changes += 1;
+        now.requests += u64::from(settled.requests());
+        now.refused += u64::from(settled.refused());
+        now.unknown_at = now.unknown_at.max(settled.sent.unknown_at);
+        now.in_flight = self.in_flight.len();
+        now.watermark = self.tracker.watermark();
+    }
+}
+
+/// What a change holds in memory while it is in flight: a clear carries no data.
+fn held_bytes(change: Change) -> u64 {
+    match change.kind {
+        Kind::Write => change.range.bytes(),
+        Kind::Clear => 0,
+    }
+}
+
+fn worker_lost(target: &str, panic: &tokio::task::JoinError) -> StoreError {
+    StoreError::new(ErrorKind::Integrity, "Put Page", target, format!("a worker ended abnormally: {panic}"))
+}
