@@ -26,12 +26,12 @@ const MAX_BODY: u64 = 4 << 20;
 /// What hyper may hold of a connection; page writes come in large reads this way.
 const READ_BUFFER: usize = 2048 << 10;
 
-/// Accepts connections until `stop` changes or its sender is gone. Dropping the future closes every connection.
+/// Accepts connections until `stop` changes or its sender is gone, then closes them all; so does dropping the future.
 pub(crate) async fn serve(listener: TcpListener, service: Service, mut stop: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = stop.changed() => return,
+            _ = stop.changed() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => drop(connections.spawn(connection(stream, peer, service.clone()))),
@@ -43,6 +43,8 @@ pub(crate) async fn serve(listener: TcpListener, service: Service, mut stop: wat
             },
         }
     }
+    // Connections hold the service, and with it the data directory, until they are really gone.
+    connections.shutdown().await;
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, service: Service) {

@@ -15,6 +15,9 @@ static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 /// A piece of a larger buffer is copied out of it when it is smaller than this fraction of it.
 const PIN_FACTOR: u64 = 4;
 
+/// Pieces below this size are cheap to copy.
+const SMALL: usize = 64 << 10;
+
 /// What happened to a stretch of pages, by page number.
 #[derive(Debug, Clone, Default)]
 pub struct PageTable {
@@ -76,27 +79,16 @@ impl PageTable {
         }
     }
 
-    /// Copies pages from another table; pages without data arrive as written zeros.
-    pub fn write_from(&mut self, start: u64, stamp: u64, mut pieces: impl Iterator<Item = Bytes>) {
+    /// As [`PageTable::write`] with data in several pieces, each a whole number of pages; pages that a table reads as
+    /// zeros arrive as written zeros.
+    pub fn write_pieces(&mut self, start: u64, stamp: u64, pieces: impl Iterator<Item = Bytes>) {
         let mut at = start;
-        // Reads may end inside a page, so pieces are joined until they are whole pages.
-        let mut rest: Vec<u8> = Vec::new();
-        while let Some(mut piece) = pieces.next() {
-            if !rest.is_empty() {
-                let missing = (PAGE as usize - rest.len() % PAGE as usize) % PAGE as usize;
-                rest.extend_from_slice(&piece.split_to(missing.min(piece.len())));
-                if rest.len() % PAGE as usize == 0 {
-                    let whole = std::mem::take(&mut rest);
-                    self.write(at, stamp, Bytes::from(whole));
-                    at += 1;
-                }
-            }
-            let whole = piece.split_to(piece.len() - piece.len() % PAGE as usize);
-            at += whole.len() as u64 / PAGE;
-            if !whole.is_empty() {
-                self.write(at - whole.len() as u64 / PAGE, stamp, whole);
-            }
-            rest.extend_from_slice(&piece);
+        for piece in pieces {
+            let pages = piece.len() as u64 / PAGE;
+            // A small piece is likely part of a large buffer that it would keep alive.
+            let piece = if piece.len() < SMALL { Bytes::copy_from_slice(&piece) } else { piece };
+            self.write(at, stamp, piece);
+            at += pages;
         }
     }
 

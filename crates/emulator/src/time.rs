@@ -59,8 +59,8 @@ impl Timestamp {
     pub fn http(self) -> String {
         let (year, month, day) = civil(self.seconds() / 86_400);
         let (h, m, s) = clock(self.seconds());
-        let week_day = DAYS[(self.seconds() / 86_400 % 7) as usize & 7];
-        format!("{week_day}, {day:02} {} {year:04} {h:02}:{m:02}:{s:02} GMT", MONTHS[(month as usize - 1) % 12])
+        let week_day = name(&DAYS, self.seconds() / 86_400);
+        format!("{week_day}, {day:02} {} {year:04} {h:02}:{m:02}:{s:02} GMT", name(&MONTHS, month - 1))
     }
 
     /// `2023-01-27T22:27:19.7049036Z`, the form of snapshot names.
@@ -122,6 +122,11 @@ impl From<Timestamp> for SystemTime {
         let rest = Duration::from_nanos(time.0 % TICKS_PER_SECOND * 100);
         UNIX_EPOCH.checked_add(whole + rest).unwrap_or(UNIX_EPOCH)
     }
+}
+
+/// The name at `index`, counted round.
+fn name<const N: usize>(names: &[&'static str; N], index: u64) -> &'static str {
+    names[usize::try_from(index % N as u64).unwrap_or(0)]
 }
 
 fn digits(text: &str) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pageferry_emulator::sas::{AccountSas, account_sas};
 use pageferry_emulator::{
-    Clock, Config, DEV_ACCOUNT, DEV_KEY, ManualClock, Model, Request, Response, Service, Timestamp,
+    Clock, Config, DEV_ACCOUNT, DEV_KEY, Emulator, ManualClock, Model, Options, Request, Response, Service, Timestamp,
 };
 
 fn open(directory: &Path, config: Config, clock: &Arc<ManualClock>) -> Service {
@@ -165,4 +165,22 @@ fn the_same_requests_give_the_same_answers() {
         out
     };
     assert_eq!(run(), run());
+}
+
+#[tokio::test]
+async fn a_stopped_service_gives_its_directory_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = Some(directory.path().to_owned());
+    for round in 0..3 {
+        let options = Options { data_dir: data_dir.clone(), sync: true, ..Options::default() };
+        let running = Emulator::start(options).await.unwrap();
+        let target = format!("round{round}?restype=container");
+        assert_eq!(send(running.service(), "PUT", &target, &[], &[]).await.status, 201);
+        running.stop().await;
+    }
+    let running = Emulator::start(Options { data_dir, ..Options::default() }).await.unwrap();
+    for round in 0..3 {
+        let target = format!("round{round}?restype=container");
+        assert_eq!(send(running.service(), "GET", &target, &[], &[]).await.status, 200);
+    }
 }

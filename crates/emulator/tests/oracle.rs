@@ -7,6 +7,9 @@ use proptest::prelude::*;
 
 const PAGES: usize = 48;
 
+/// [`PAGE`] as a length in memory.
+const PAGE_LEN: usize = 512;
+
 /// What is remembered of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Page {
@@ -54,7 +57,7 @@ fn naive(pages: &[Page], start: usize, end: usize, since: Option<u64>) -> Vec<Ra
 }
 
 fn bytes(pages: &[Page]) -> Vec<u8> {
-    pages.iter().flat_map(|page| [if page.allocated { page.fill } else { 0 }; PAGE as usize]).collect()
+    pages.iter().flat_map(|page| [if page.allocated { page.fill } else { 0 }; PAGE_LEN]).collect()
 }
 
 fn read(table: &PageTable, mut at: u64, end: u64) -> Vec<u8> {
@@ -80,7 +83,7 @@ proptest! {
             stamp += 1;
             match step {
                 Step::Write(a, b, fill) => {
-                    table.write(a as u64, stamp, Bytes::from(vec![fill; (b - a) * PAGE as usize]));
+                    table.write(a as u64, stamp, Bytes::from(vec![fill; (b - a) * PAGE_LEN]));
                     pages[a..b].fill(Page { allocated: true, stamp, fill });
                 }
                 Step::Clear(a, b) => {
@@ -99,10 +102,10 @@ proptest! {
                 }
                 Step::CopyWithin(a, b, to) => {
                     let b = b.min(a + PAGES - to);
-                    // Odd pieces, as a reader of part of a buffer would give them.
+                    // Pieces that have nothing to do with the runs they came from.
                     let data = Bytes::from(read(&table, a as u64 * PAGE, b as u64 * PAGE));
-                    let pieces: Vec<_> = data.chunks(700).map(|c| data.slice_ref(c)).collect();
-                    table.write_from(to as u64, stamp, pieces.into_iter());
+                    let pieces: Vec<_> = data.chunks(3 * 512).map(|c| data.slice_ref(c)).collect();
+                    table.write_pieces(to as u64, stamp, pieces.into_iter());
                     let copied: Vec<_> = pages[a..b].to_vec();
                     for (page, old) in pages[to..].iter_mut().zip(copied) {
                         let fill = if old.allocated { old.fill } else { 0 };

@@ -98,6 +98,8 @@ fn page_writes_are_checked_in_order() {
     assert_eq!(between(&body, "<UserSpecifiedCrc>", "<"), Some("AAAAAAAAAAA="));
     assert_eq!(between(&body, "<ServerCalculatedCrc>", "<"), Some("u661BimQ84c="));
     assert!(body.starts_with("\u{feff}<?xml"));
+    let framed = bench.put("disks/b?comp=page", &[("x-ms-structured-body", "XSM/1.0; properties=crc64")]);
+    assert_eq!(verdict(&framed), "400 UnsupportedHeader");
     let snapshot = bench.snapshot("disks/b");
     let page = format!("disks/b?comp=page&snapshot={snapshot}");
     assert_eq!(verdict(&bench.put(&page, &[("x-ms-page-write", "clear"), good])), "400 InvalidOperation");

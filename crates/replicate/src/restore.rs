@@ -14,7 +14,7 @@ use crate::event::StepReport;
 use crate::lease::Hold;
 use crate::look::{self, Found, Picture, probe};
 use crate::step::{Task, step};
-use crate::sync::{create, let_go};
+use crate::sync::{create, finish, let_go};
 use crate::take::Evidence;
 
 /// The point of `blob` that `asked` names: `latest`, a source snapshot, or a snapshot of the target.
@@ -33,6 +33,15 @@ pub async fn find_point(blob: &impl Source, asked: &str) -> Result<Point, Replic
         .ok_or_else(|| ReplicateError::NoPoint { target: blob.address(), asked: asked.to_owned() })
 }
 
+/// A point that was restored to a page blob.
+#[derive(Clone, Debug)]
+pub enum Restored {
+    /// By this run.
+    Now(StepReport),
+    /// By an earlier run, which had left only the destination's own point to make: this one.
+    Before(Point),
+}
+
 /// Copies `point` of the engine's source, which is a target, to the engine's target, which must not exist; or may, with
 /// `overwrite`, if it holds no points. Pages of it that the point does not have are cleared.
 ///
@@ -42,7 +51,7 @@ pub async fn restore<S: Source, T: Target>(
     engine: &Engine<S, T>,
     point: &Point,
     overwrite: bool,
-) -> Result<StepReport, ReplicateError> {
+) -> Result<Restored, ReplicateError> {
     let task = Task {
         from: None,
         picture: Picture { id: point.id.clone(), since: None, size: point.size },
@@ -67,7 +76,12 @@ pub async fn restore<S: Source, T: Target>(
         let known = if fresh { Evidence::handed_over() } else { Evidence::of(&before, &found) };
         let start = if fresh { Start::Clean } else { may_write(engine, &found, &task, overwrite)? };
         written = true;
-        step(engine, &hold, &found, &Task { start, ..task }, known, fresh).await
+        match &found.view.state {
+            Some(State::Sealed(seal)) if known.untouched && seal.snapshot == task.names && seal.disk == task.disk => {
+                finish(engine, &hold, &found, known, seal).await.map(Restored::Before)
+            }
+            _ => step(engine, &hold, &found, &Task { start, ..task }, known, fresh).await.map(Restored::Now),
+        }
     }
     .await;
     let_go(hold, &before.properties, written, result).await
@@ -89,6 +103,7 @@ fn may_write<S, T: Target>(
         Some(State::Applying(mark)) if mark.from.is_none() && mark.to == task.names && mark.disk == task.disk => {
             Ok(Start::Resume(mark.clone()))
         }
+        Some(State::Sealed(seal)) if seal.snapshot == task.names && seal.disk == task.disk => Ok(Start::Dirty),
         _ if overwrite => Ok(Start::Dirty),
         _ => refused("restore to another blob, or say --overwrite to replace its content"),
     }

@@ -235,17 +235,23 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         moved: &CancellationToken,
         halt: &CancellationToken,
     ) -> Result<Option<Instant>, ReplicateError> {
+        let every = self.engine.options.watermark_every;
         let (mut said, mut unknown_at) = (progress.borrow().watermark, None);
+        let mut due = Instant::now() + every;
         loop {
             tokio::select! {
-                () = moved.cancelled() => return Ok(unknown_at),
-                () = tokio::time::sleep(self.engine.options.watermark_every) => {}
+                () = moved.cancelled() => {
+                    self.engine.options.events.tell(&Event::Moving(*progress.borrow()));
+                    return Ok(unknown_at);
+                }
+                () = tokio::time::sleep(every.min(TELL_EVERY)) => {}
             }
             let now = *progress.borrow();
             self.engine.options.events.tell(&Event::Moving(now));
-            if now.watermark == said {
+            if Instant::now() < due || now.watermark == said {
                 continue;
             }
+            due = Instant::now() + every;
             match self.say_watermark(now.watermark).await {
                 Ok(()) => said = now.watermark,
                 Err(ReplicateError::Store(error)) if error.kind() == pageferry_store::ErrorKind::Unknown => {
@@ -325,6 +331,9 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         }
     }
 }
+
+/// How often progress is told while pages move.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The time of this machine, for people; nothing is decided by it.
 pub(crate) fn now_rfc3339() -> String {

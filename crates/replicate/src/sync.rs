@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pageferry_core::lineage::{Mark, State};
+use pageferry_core::lineage::{Mark, Seal, State};
 use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step};
 use pageferry_core::plan::PlanSummary;
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::engine::{Engine, pause};
 use crate::error::ReplicateError;
-use crate::event::StepReport;
+use crate::event::{Event, StepReport};
 use crate::lease::{Hold, keeps_evidence};
 use crate::look::{self, Found, Picture, probe};
 use crate::planning::{Lists, Planner};
@@ -72,16 +72,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                 }
                 Decision::Finish(seal) => {
                     written = true;
-                    if known.unclean {
-                        engine.options.events.tell(&crate::Event::Quiescing(engine.options.quiesce));
-                        pause(engine.options.quiesce, &engine.options).await?;
-                    }
-                    let etag = &found.properties.etag;
-                    report.finished = Some(take_point(&*engine.target, &seal.run, hold.id(), etag).await?);
-                    engine.options.events.note(format!(
-                        "an earlier run had copied source snapshot {} completely; only its point was missing and is made now",
-                        seal.snapshot.id
-                    ));
+                    report.finished = Some(finish(engine, &hold, &found, known, &seal).await?);
                 }
                 Decision::Step(next) => {
                     probe(&*engine.target, &View::Base, found.properties.size).await?;
@@ -101,6 +92,27 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     .await;
     let_go(hold, &before.properties, written, result).await?;
     Ok(report)
+}
+
+/// Takes the snapshot that an earlier run, which had copied and sealed everything, did not live to take.
+pub(crate) async fn finish<S: Source, T: Target>(
+    engine: &Engine<S, T>,
+    hold: &Hold<T>,
+    found: &Found,
+    known: Evidence,
+    seal: &Seal,
+) -> Result<Point, ReplicateError> {
+    let options = &engine.options;
+    if known.unclean {
+        options.events.tell(&Event::Quiescing(options.quiesce));
+        pause(options.quiesce, options).await?;
+    }
+    let point = take_point(&*engine.target, &seal.run, hold.id(), &found.properties.etag).await?;
+    options.events.note(format!(
+        "an earlier run had copied source snapshot {} completely; only its point was missing and is made now",
+        seal.snapshot.id
+    ));
+    Ok(point)
 }
 
 /// Gives the target back, so that the next run knows as much as this one.

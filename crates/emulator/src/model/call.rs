@@ -49,11 +49,10 @@ impl Target {
         }
         let (account, rest) = path.split_once('/').unwrap_or((path, ""));
         let account = request::decode(account);
-        let account = account.strip_suffix("-secondary").unwrap_or(&account);
-        if !config.accounts.contains_key(account) {
+        if !config.accounts.contains_key(&account) {
             return Err(Fault::of("ResourceNotFound"));
         }
-        Self::of(account, rest)
+        Self::of(&account, rest)
     }
 
     /// Reads `container/blob` and checks both names.

@@ -72,7 +72,7 @@ impl Model {
             }
         };
         // Until it is complete the target has its full length and reads as zeros.
-        let pages = std::mem::replace(&mut state.pages, PageTable::default());
+        let pages = std::mem::take(&mut state.pages);
         let etag = if wait.is_zero() { state.etag } else { self.ids.etag(call.now) };
         let pending = Pending { pages, stamp: state.stamp, etag, started: call.now, ends: call.now.plus(wait) };
         let blob = match existing {

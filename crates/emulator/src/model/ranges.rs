@@ -129,7 +129,7 @@ fn read_marker(text: &str) -> Result<u64, Fault> {
         let (_, inner) = text.strip_prefix("2!")?.split_once('!')?;
         let inner = String::from_utf8(digest::decode(inner)?).ok()?;
         let offset: u64 = inner.split('!').nth(1)?.parse().ok()?;
-        (offset % PAGE == 0).then_some(offset)
+        offset.is_multiple_of(PAGE).then_some(offset)
     };
     read().ok_or_else(|| Fault::parameter("marker", text, "Not a marker of this service."))
 }

@@ -96,6 +96,7 @@ impl Model {
         let proof = self.admit(call, Need::object("w"))?;
         self.writable(call, &proof, &write)?;
         let source = Source::parse(url, call, &self.config)?;
+        self.world.settle(&source.target, call.now);
         let state = self.read_source(call, &source, false)?;
         Source::verify_conditions(&source_conditions, &state, false)?;
         if end > state.size {
@@ -109,7 +110,7 @@ impl Model {
         let blob = self.world.blob_mut(call, &proof)?;
         blob.state.stamp += 1;
         let stamp = blob.state.stamp;
-        blob.state.pages.write_from(write.start / PAGE, stamp, pieces.into_iter());
+        blob.state.pages.write_pieces(write.start / PAGE, stamp, pieces.into_iter());
         Ok(with_hash(self.written(call, &proof)?, md5, crc64))
     }
 

@@ -1,0 +1,298 @@
+//! What was typed, and nothing more: no address is taken apart and no file read here. `job` makes sense of it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use pageferry_core::plan::ChunkPolicy;
+
+use crate::console::{Console, Output};
+use crate::exit::{Exit, Failure};
+use crate::help;
+use crate::human::parse_bytes;
+use crate::logging::LogLevel;
+
+/// Back up Azure page blobs, moving only what changed
+///
+/// pageferry copies snapshots of a page blob (a disk) to another page blob (its target), in order, one point each. The
+/// first is copied whole; of each later one only the pages that changed, as the service itself reports them. A point is a
+/// snapshot of the target that was proved to equal its source snapshot, and can be restored as it is.
+#[derive(Parser, Debug)]
+#[command(name = "pageferry", version, after_long_help = help::GENERAL, max_term_width = 100)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// How to write results
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(help = "Write results as `text` for people, or as `json`, one object a line")]
+    pub(crate) output: Output,
+
+    /// Log to stderr: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "LEVEL", hide_possible_values = true)]
+    pub(crate) log_level: LogLevel,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// See it work: a disk, its changes, its backup and a restore, on this machine alone
+    #[cfg(demo)]
+    Demo,
+    /// Run a local page-blob service, with true differences between snapshots
+    #[command(after_long_help = help::EMULATOR)]
+    Emulator(EmulatorFlags),
+    /// Take a snapshot of a disk and print its time
+    #[command(after_long_help = help::SNAPSHOT)]
+    Snapshot(SnapshotFlags),
+    /// Show what the next step of a sync would do; write nothing
+    #[command(after_long_help = help::PLAN)]
+    Plan(PlanFlags),
+    /// Bring a target up to date: each newer snapshot of the source becomes a point
+    #[command(after_long_help = help::SYNC)]
+    Sync(SyncFlags),
+    /// List the points of a target
+    #[command(after_long_help = help::POINTS)]
+    Points(PointsFlags),
+    /// Restore a point to a file or to a new blob
+    #[command(after_long_help = help::RESTORE)]
+    Restore(RestoreFlags),
+    /// Compare a point with the source snapshot it was made from, byte by byte
+    #[command(after_long_help = help::VERIFY)]
+    Verify(VerifyFlags),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmulatorFlags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10000")]
+    pub(crate) listen: SocketAddr,
+    /// Keep the state in this directory; otherwise it is lost at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Listen beyond this machine, although the account's key is public; must be given twice
+    #[arg(long, action = clap::ArgAction::Count)]
+    pub(crate) allow_remote: u8,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SnapshotFlags {
+    /// The disk's URL
+    pub(crate) disk: String,
+    #[command(flatten)]
+    pub(crate) source: SourceAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanFlags {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    #[command(flatten)]
+    pub(crate) want: WantFlags,
+    /// Plan for a target that was changed outside, as `sync --repair` would do it
+    #[arg(long)]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) size: RequestSize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SyncFlags {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    #[command(flatten)]
+    pub(crate) want: WantFlags,
+    /// The source is a disk restored from the target's newest point: if its first snapshot equals that point, go on from
+    /// there
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Bring a target that was changed outside pageferry back in line with the source
+    #[arg(long)]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) expert: Expert,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PointsFlags {
+    /// The target's URL
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoreFlags {
+    /// The target's URL
+    pub(crate) target: String,
+    /// A file ending in .vhd or .raw, or the URL of a page blob
+    pub(crate) destination: String,
+    /// Which point: `latest`, a source snapshot, or a snapshot of the target
+    #[arg(long, value_name = "POINT")]
+    pub(crate) point: String,
+    /// Replace an existing file, or the content of an existing blob that holds no points
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    /// Where to find a SAS for a destination blob: @FILE or env:NAME
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) destination_sas: Option<String>,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+    #[command(flatten)]
+    pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) expert: Expert,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyFlags {
+    /// The target's URL
+    pub(crate) target: String,
+    /// Which point: `latest`, a source snapshot, or a snapshot of the target
+    #[arg(long, value_name = "POINT")]
+    pub(crate) point: String,
+    /// The disk's URL
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) against: String,
+    #[command(flatten)]
+    pub(crate) source_access: SourceAccess,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+}
+
+/// A disk and its backup.
+#[derive(Args, Debug)]
+pub(crate) struct Pair {
+    /// The disk's URL
+    pub(crate) source: String,
+    /// The target's URL; a target that does not exist is made
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) source_access: SourceAccess,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(crate) struct WantFlags {
+    /// Go to this source snapshot in one step
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) to: Option<String>,
+    /// Go to the newest source snapshot in one step, leaving out those between
+    #[arg(long)]
+    pub(crate) latest_only: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SourceAccess {
+    /// Where to find a SAS for the disk: @FILE or env:NAME
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) source_sas: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TargetAccess {
+    /// Where to find a SAS for the target: @FILE or env:NAME
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) target_sas: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Auth {
+    /// How to authenticate: login, managed-identity, cli, workload-identity, client-secret, key or anonymous
+    #[arg(long, value_name = "MODE")]
+    pub(crate) auth: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RequestSize {
+    /// The largest write: a power of two from 512 to 4M
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = parse_request_size)]
+    #[arg(help_heading = "For experts")]
+    pub(crate) request_size: ChunkPolicy,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "For experts")]
+pub(crate) struct Expert {
+    /// The most memory for pages between read and write, at least 4M
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_memory)]
+    pub(crate) memory: u64,
+    /// The most requests under way at once, 1 to 512
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) concurrency: u16,
+    /// How long to wait while another run holds the target
+    #[arg(long, value_name = "SECONDS", default_value_t = 75)]
+    pub(crate) lock_wait: u32,
+    /// How long the target stays ours after we are last heard of, 15 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u8).range(15..=60))]
+    pub(crate) lease_duration: u8,
+    /// How long to wait after a run that ended uncleanly, until the service can no longer be applying its writes; less
+    /// than 45 only for a target on this machine
+    #[arg(long, value_name = "SECONDS", default_value_t = 45)]
+    pub(crate) quiesce: u32,
+}
+
+fn parse_request_size(text: &str) -> Result<ChunkPolicy, String> {
+    ChunkPolicy::with_request_bytes(parse_bytes(text)?).map_err(|error| error.to_string())
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes if bytes >= 4 << 20 => Ok(bytes),
+        _ => Err("one request alone may need 4M".to_owned()),
+    }
+}
+
+impl Flags {
+    /// What `words`, the program's name first, say.
+    ///
+    /// # Errors
+    /// The ending, once it has been told: of help that was asked for as well as of a mistake.
+    pub(crate) fn typed(words: impl Iterator<Item = OsString>) -> Result<Flags, Exit> {
+        let words: Vec<OsString> = words.collect();
+        Flags::try_parse_from(&words).map_err(|error| {
+            if !error.use_stderr() {
+                // Help that nobody reads to its end is no failure.
+                let _ = error.print();
+                return Exit::Done;
+            }
+            // The message quotes what was typed, and a URL may have been typed with its signature.
+            let message = pageferry_azure::scrub(&error.render().to_string());
+            let console = Console::new(if asks_for_json(&words) { Output::Json } else { Output::Text });
+            let message = message.trim_end();
+            console.fail(&Failure::usage(message.strip_prefix("error: ").unwrap_or(message)));
+            Exit::Usage
+        })
+    }
+}
+
+/// Whether a command line that could not be understood asks for JSON.
+fn asks_for_json(words: &[OsString]) -> bool {
+    let one = words.iter().any(|word| word == "-ojson" || word == "-o=json" || word == "--output=json");
+    one || words.windows(2).any(|pair| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Flags::command().debug_assert();
+    }
+}

@@ -1,0 +1,83 @@
+//! The longer parts of `--help`: what one needs in order to work without another document.
+
+pub(crate) const GENERAL: &str = "\
+Addresses:
+  SOURCE, TARGET and DISK are URLs of page blobs, for example
+    https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
+    http://127.0.0.1:10000/devstoreaccount1/CONTAINER/BLOB      (the emulator)
+
+Credentials, the first that is there:
+  1. a SAS in the URL; better in a file or variable: --source-sas @FILE, --target-sas env:NAME
+  2. PAGEFERRY_SOURCE_STORAGE_… and PAGEFERRY_TARGET_STORAGE_…, each with
+     CONNECTION_STRING, ACCOUNT and KEY, or SAS_TOKEN, where the two sides differ
+  3. AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN
+  4. nothing at all for the development account on this machine
+  5. a token: workload identity, client secret, managed identity, `az login` (--auth chooses)
+  The disk side is always the source, also where a point is restored to a new disk.
+
+Exit codes:
+  0 done or nothing to do · 1 failed, run again · 2 usage · 3 not found · 4 contents differ
+  5 chain broken, seed a new target · 6 target is not ours or was changed outside · 9 lag (reserved)
+  75 busy, another run holds the target · 76 another run took the target · 77 denied
+  78 configuration · 130 and 143 interrupted by SIGINT or SIGTERM: the same command goes on from there
+
+Start with:
+  pageferry emulator &
+  pageferry sync --help";
+
+pub(crate) const EMULATOR: &str = "\
+The first line on stdout says where it listens. The account is devstoreaccount1 with the key that every
+storage client knows, so whoever can reach it can do everything: it refuses to listen beyond this machine
+unless --allow-remote is given twice. SIGINT or SIGTERM stop it.
+
+Examples:
+  pageferry emulator
+  pageferry emulator --listen 127.0.0.1:0 --data-dir ./blobs";
+
+pub(crate) const SNAPSHOT: &str = "\
+The time is the snapshot's name: `pageferry sync --to` takes it. A snapshot shows the disk as after a power
+cut; let the machine flush its file systems first if that is not enough.
+
+Examples:
+  pageferry snapshot https://acct.blob.core.windows.net/vhds/web1.vhd";
+
+pub(crate) const PLAN: &str = "\
+The same plan is what `pageferry sync` carries out. No lease is taken and nothing is written.
+
+Examples:
+  pageferry plan https://acct.blob.core.windows.net/vhds/web1.vhd https://bak.blob.core.windows.net/web1/base.vhd";
+
+pub(crate) const SYNC: &str = "\
+Every source snapshot newer than the target's newest point is copied, in order, and each becomes a point. A
+target that does not exist is made and seeded from the oldest snapshot, or from the one that --to names. Each
+point is proved to equal its source snapshot before it is made. A run that was interrupted, at whatever moment,
+goes on with the same command.
+
+Examples:
+  pageferry sync $DISK $TARGET
+  pageferry sync $DISK $TARGET --latest-only
+  pageferry sync $DISK $TARGET --to 2026-05-16T20:11:11.0777366Z
+  pageferry sync $NEWDISK $TARGET --adopt       after a restore of the newest point to NEWDISK
+  pageferry sync $DISK $TARGET -o json          events and results, one object a line";
+
+pub(crate) const POINTS: &str = "\
+Examples:
+  pageferry points https://bak.blob.core.windows.net/web1/base.vhd
+  pageferry points $TARGET -o json";
+
+pub(crate) const RESTORE: &str = "\
+A .vhd is the disk with its footer, a .raw without; both are sparse files. A destination blob becomes a disk with
+a first point of its own; it is written as a disk, with the credentials of the source side. With --overwrite an
+existing blob is changed in place and never created anew, and a blob that holds points is never touched.
+
+Examples:
+  pageferry restore $TARGET web1.vhd --point latest
+  pageferry restore $TARGET web1.raw --point 2026-05-16T20:11:11.0777366Z
+  pageferry restore $TARGET https://acct.blob.core.windows.net/vhds/web1-restored.vhd --point latest";
+
+pub(crate) const VERIFY: &str = "\
+Reads every allocated page of both and trusts no change tracking. The source snapshot must still exist. Ends with
+code 4 and the ranges that differ, if any do.
+
+Examples:
+  pageferry verify $TARGET --point latest --against $DISK";
