@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
-use pageferry_core::SnapshotId;
 use pageferry_tests::{Fate, World, four_snapshots};
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +111,8 @@ async fn fails_at_every_request(fate: Fate) {
 
 /// The source snapshots that proven points name, each once, in order.
 async fn named(world: &World) -> Vec<SnapshotId> {
-    let mut named: Vec<SnapshotId> = world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
+    let mut named: Vec<SnapshotId> =
+        world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
     let all = named.len();
     named.dedup();
     assert_eq!(named.len(), all, "a source snapshot has two points");

@@ -20,7 +20,8 @@ async fn a_foreign_write_after_any_death_reaches_no_point() {
     for n in 0.. {
         let world = World::new().await;
         let snapshots = four_snapshots(&world, "disk").await;
-        let process = world.process_with(move |number, _, _| if number == n { Fate::DeathAfter } else { Fate::Answered });
+        let process =
+            world.process_with(move |number, _, _| if number == n { Fate::DeathAfter } else { Fate::Answered });
         let first = process.sync("disk", "backup", Want::Next).await;
         if first.is_none() && world.raw("HEAD", "disks/backup", &[], &[]).await.status == 200 {
             tokio::time::sleep(Duration::from_secs(61)).await;
@@ -73,14 +74,16 @@ async fn the_source_snapshot_of_an_interrupted_step_is_deleted() {
         world.write("disk", 20, 30, 2).await;
         world.clear("disk", 8, 9).await;
         let two = world.snapshot("disk").await;
-        let process = world.process_with(move |number, _, _| if number == n { Fate::DeathAfter } else { Fate::Answered });
+        let process =
+            world.process_with(move |number, _, _| if number == n { Fate::DeathAfter } else { Fate::Answered });
         let first = process.sync("disk", "backup", Want::Next).await;
         // Back to what it was, so that the difference from the first snapshot mentions other pages only.
         world.forget("disk", &two).await;
         world.write("disk", 40, 41, 3).await;
         let three = world.snapshot("disk").await;
         let second = world.process().sync_alive("disk", "backup", Want::Next).await;
-        let points: Vec<SnapshotId> = world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
+        let points: Vec<SnapshotId> =
+            world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
         match second {
             Ok(_) => assert_eq!(points, [one, three], "after death at {n}"),
             // The point of the second snapshot was made, and then its source was deleted: the chain is broken, and said so.
@@ -268,7 +271,10 @@ async fn backups_go_on_after_a_restore() {
     assert_eq!(refused.class(), Class::Configuration, "{refused}");
     let adopted = adopt(&process.engine("restored", "backup")).await.unwrap().expect("a point");
     assert_eq!(adopted.seal.snapshot.id, oldest);
-    assert!(adopt(&process.engine("restored", "backup")).await.unwrap().is_none(), "a second time there is nothing to do");
+    assert!(
+        adopt(&process.engine("restored", "backup")).await.unwrap().is_none(),
+        "a second time there is nothing to do"
+    );
     process.sync_alive("restored", "backup", Want::Next).await.unwrap();
     let points: Vec<_> = world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
     assert_eq!(points[4..], [oldest, first, next]);
@@ -363,4 +369,25 @@ async fn a_stop_marks_the_target_and_the_next_run_goes_on() {
     let resumed = *resumed.lock().unwrap();
     assert!(resumed.is_some_and(|at| at > 0), "it went on where the first one stopped: {resumed:?}");
     assert_eq!(world.proven_points("backup").await.len(), 4);
+}
+
+/// A premium account takes one snapshot in ten minutes; the point is waited for, and is right.
+#[tokio::test(start_paused = true)]
+async fn a_premium_target_is_given_its_ten_minutes() {
+    let mut config = pageferry_emulator::Config::default();
+    for account in config.accounts.values_mut() {
+        account.limit_snapshots = true;
+    }
+    let world = World::with(config).await;
+    world.make("disk", 64).await;
+    world.write("disk", 0, 10, 1).await;
+    world.snapshot("disk").await;
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    world.write("disk", 3, 5, 2).await;
+    world.snapshot("disk").await;
+    let begun = tokio::time::Instant::now();
+    let report = world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
+    assert_eq!(report.steps.len(), 2);
+    assert!(begun.elapsed() >= Duration::from_secs(600));
+    assert_eq!(world.proven_points("backup").await.len(), 2);
 }

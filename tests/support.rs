@@ -19,7 +19,7 @@ use pageferry_core::{PAGE_BYTES, SnapshotId};
 use pageferry_emulator::{Config, Service, Timestamp};
 use pageferry_replicate::event::StepReport;
 use pageferry_replicate::sync::{SyncReport, sync};
-use pageferry_replicate::{Engine, Options, ReplicateError};
+use pageferry_replicate::{Engine, Options, ReplicateError, Uptime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -220,7 +220,7 @@ impl World {
             count: AtomicU64::new(0),
             dead: CancellationToken::new(),
         };
-        Process { wire: Arc::new(wire), clock: self.clock, options: small_options() }
+        Process { wire: Arc::new(wire), clock: self.clock, options: small_options(self.clock) }
     }
 
     /// The points of a target, as anybody can read them: source snapshot and target snapshot, oldest first. Fails where a
@@ -247,10 +247,11 @@ impl World {
 }
 
 /// Requests of a few pages, so that small disks make many of them.
-fn small_options() -> Options {
+fn small_options(clock: Paused) -> Options {
     Options {
         chunks: ChunkPolicy::with_request_bytes(8 * PAGE_BYTES).expect("a power of two"),
         host: "testhost".to_owned(),
+        uptime: Uptime::new(move || clock.start.elapsed()),
         ..Options::default()
     }
 }

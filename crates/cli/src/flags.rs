@@ -15,16 +15,16 @@ use crate::logging::LogLevel;
 
 /// Back up Azure page blobs, moving only what changed
 ///
-/// pageferry copies snapshots of a page blob (a disk) to another page blob (its target), in order, one point each. The
-/// first is copied whole; of each later one only the pages that changed, as the service itself reports them. A point is a
-/// snapshot of the target that was proved to equal its source snapshot, and can be restored as it is.
+/// pageferry copies the snapshots of a page blob (a disk) to another page blob (its target), in
+/// order, one point each. The first is copied whole; of each later one only the pages that changed,
+/// as the service itself reports them. A point is a snapshot of the target that was proved to equal
+/// its source snapshot, and can be restored as it is.
 #[derive(Parser, Debug)]
-#[command(name = "pageferry", version, after_long_help = help::GENERAL, max_term_width = 100)]
+#[command(name = "pageferry", version, after_long_help = help::general(), verbatim_doc_comment)]
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// How to write results
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
     #[arg(help = "Write results as `text` for people, or as `json`, one object a line")]
     pub(crate) output: Output,
@@ -36,8 +36,7 @@ pub(crate) struct Flags {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// See it work: a disk, its changes, its backup and a restore, on this machine alone
-    #[cfg(demo)]
+    /// See it work: a disk that changes, its backup and a restore, all on this machine
     Demo,
     /// Run a local page-blob service, with true differences between snapshots
     #[command(after_long_help = help::EMULATOR)]
@@ -104,8 +103,7 @@ pub(crate) struct SyncFlags {
     pub(crate) pair: Pair,
     #[command(flatten)]
     pub(crate) want: WantFlags,
-    /// The source is a disk restored from the target's newest point: if its first snapshot equals that point, go on from
-    /// there
+    /// SOURCE was restored from the newest point: if its first snapshot equals that, go on from there
     #[arg(long)]
     pub(crate) adopt: bool,
     /// Bring a target that was changed outside pageferry back in line with the source
@@ -240,8 +238,7 @@ pub(crate) struct Expert {
     /// How long the target stays ours after we are last heard of, 15 to 60
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u8).range(15..=60))]
     pub(crate) lease_duration: u8,
-    /// How long to wait after a run that ended uncleanly, until the service can no longer be applying its writes; less
-    /// than 45 only for a target on this machine
+    /// How long to wait after a run that ended uncleanly; under 45 only for a target on this machine
     #[arg(long, value_name = "SECONDS", default_value_t = 45)]
     pub(crate) quiesce: u32,
 }

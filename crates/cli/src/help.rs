@@ -1,6 +1,10 @@
 //! The longer parts of `--help`: what one needs in order to work without another document.
 
-pub(crate) const GENERAL: &str = "\
+use std::fmt::Write as _;
+
+use crate::exit::Exit;
+
+const GENERAL: &str = "\
 Addresses:
   SOURCE, TARGET and DISK are URLs of page blobs, for example
     https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
@@ -8,22 +12,29 @@ Addresses:
 
 Credentials, the first that is there:
   1. a SAS in the URL; better in a file or variable: --source-sas @FILE, --target-sas env:NAME
-  2. PAGEFERRY_SOURCE_STORAGE_… and PAGEFERRY_TARGET_STORAGE_…, each with
-     CONNECTION_STRING, ACCOUNT and KEY, or SAS_TOKEN, where the two sides differ
-  3. AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN
+  2. PAGEFERRY_SOURCE_STORAGE_… and PAGEFERRY_TARGET_STORAGE_…, each with CONNECTION_STRING,
+     ACCOUNT and KEY, or SAS_TOKEN, where the two sides differ
+  3. AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY,
+     AZURE_STORAGE_SAS_TOKEN
   4. nothing at all for the development account on this machine
   5. a token: workload identity, client secret, managed identity, `az login` (--auth chooses)
-  The disk side is always the source, also where a point is restored to a new disk.
-
-Exit codes:
-  0 done or nothing to do · 1 failed, run again · 2 usage · 3 not found · 4 contents differ
-  5 chain broken, seed a new target · 6 target is not ours or was changed outside · 9 lag (reserved)
-  75 busy, another run holds the target · 76 another run took the target · 77 denied
-  78 configuration · 130 and 143 interrupted by SIGINT or SIGTERM: the same command goes on from there
+  The disk is always the source side, also where a point is restored to a new disk.
 
 Start with:
-  pageferry emulator &
-  pageferry sync --help";
+  pageferry demo
+  pageferry sync --help
+
+Exit codes:
+";
+
+/// What `--help` says after the options.
+pub(crate) fn general() -> String {
+    let mut text = GENERAL.to_owned();
+    for exit in Exit::ALL {
+        let _ = writeln!(text, "  {:>3}  {:<13}  {}", exit.code(), exit.name(), exit.meaning());
+    }
+    text
+}
 
 pub(crate) const EMULATOR: &str = "\
 The first line on stdout says where it listens. The account is devstoreaccount1 with the key that every

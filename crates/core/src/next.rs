@@ -241,9 +241,7 @@ pub fn next_step(
     }
     let start = match state {
         State::Sealed(_) if !dirty => Start::Clean,
-        State::Applying(mark)
-            if mark.to == to.at && mark.from.as_ref() == newest.map(|point| &point.seal.snapshot) =>
-        {
+        State::Applying(mark) if mark.to == to.at && mark.from.as_ref() == newest.map(|point| &point.seal.snapshot) => {
             Start::Resume(mark.clone())
         }
         _ => Start::Dirty,
@@ -259,9 +257,7 @@ fn wanted(newest: Option<&Point>, source: &SourceView, want: &Want) -> Result<Op
         Want::Next => Ok(source.offers.iter().find(newer).cloned()),
         Want::Latest => Ok(source.offers.iter().rfind(newer).cloned()),
         Want::To(asked) => match held {
-            Some(held) if asked < held => {
-                Err(Conflict::OutOfOrder { asked: asked.clone(), newest: held.clone() })
-            }
+            Some(held) if asked < held => Err(Conflict::OutOfOrder { asked: asked.clone(), newest: held.clone() }),
             Some(held) if asked == held => Ok(None),
             _ => match source.offers.iter().find(|offer| offer.at.id == *asked) {
                 Some(offer) => Ok(Some(offer.clone())),

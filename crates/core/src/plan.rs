@@ -209,9 +209,10 @@ mod tests {
         for step in 1..12 {
             let mut cutter = Cutter::new(policy);
             let mut pieces = Vec::new();
-            for part in whole.iter().flat_map(|change| {
-                change.range.cut(Pages::new(step)).map(|range| Change { kind: change.kind, range })
-            }) {
+            for part in whole
+                .iter()
+                .flat_map(|change| change.range.cut(Pages::new(step)).map(|range| Change { kind: change.kind, range }))
+            {
                 cutter.push(part);
                 pieces.extend(std::iter::from_fn(|| cutter.next()));
             }

@@ -88,7 +88,8 @@ impl<const N: usize> Walk<N> {
         if self.wants().is_some() {
             return None;
         }
-        let changes = || self.heads.iter().filter_map(|head| if let Head::At(change) = head { Some(change) } else { None });
+        let changes =
+            || self.heads.iter().filter_map(|head| if let Head::At(change) = head { Some(change) } else { None });
         let start = changes().map(|change| change.range.start().max(self.at)).min()?;
         let end = changes()
             .map(|change| if change.range.start() > start { change.range.start() } else { change.range.end() })

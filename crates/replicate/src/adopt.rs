@@ -68,12 +68,9 @@ async fn rebind<S: Source, T: Target>(
     if !clean && let Some(what) = first_own_change(target, &found, Some(&newest.id)).await? {
         return Err(ReplicateError::Foreign { target: target.address(), what });
     }
-    let comparison = contents(
-        (&engine.source, &first.at.id, first.size),
-        (target, &newest.id, newest.size),
-        &options.events,
-    )
-    .await?;
+    let comparison =
+        contents((&engine.source, &first.at.id, first.size), (target, &newest.id, newest.size), &options.events)
+            .await?;
     if !comparison.ranges.is_empty() {
         return Err(ReplicateError::Differs {
             left: format!("{}, snapshot {}", engine.source.address(), first.at.id),
@@ -92,5 +89,5 @@ async fn rebind<S: Source, T: Target>(
         epoch,
         sealed_at: now_rfc3339(),
     };
-    seal(&**target, words, &found.properties.metadata, hold.id(), &etag).await
+    seal(&**target, words, &found.properties.metadata, hold.id(), &etag, options).await
 }

@@ -224,9 +224,7 @@ fn hint(error: &StoreError) -> &'static str {
         ErrorKind::Transient | ErrorKind::TimedOut | ErrorKind::Unknown => "; run the same command again, it resumes",
         ErrorKind::NotFound => "; check the address",
         ErrorKind::Denied => "; check that the credentials are right, not expired, and allow this operation",
-        ErrorKind::ChainBroken => {
-            "; the chain of differences is broken: start a new target, this one keeps its points"
-        }
+        ErrorKind::ChainBroken => "; the chain of differences is broken: start a new target, this one keeps its points",
         ErrorKind::ReadRefused => {
             "; this premium account does not let snapshots be read: copy the snapshot to another blob and sync that"
         }

@@ -8,7 +8,7 @@
 
 use pageferry_core::vhd::{Footer, FooterError};
 use pageferry_core::walk::{Stretch, Walk};
-use pageferry_core::{Etag, Kind, PAGE_BYTES, PageRange, Pages, SnapshotId};
+use pageferry_core::{Etag, Kind, PageRange, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, Properties, Source, Target, View};
 
 use crate::compare::{Side, compare};
@@ -121,11 +121,7 @@ async fn check<S: Source, T: Target>(
     if differing.is_empty() {
         return Ok(doubted);
     }
-    Err(ReplicateError::Gate {
-        target: engine.target.address(),
-        snapshot: picture.id.clone(),
-        ranges: differing,
-    })
+    Err(ReplicateError::Gate { target: engine.target.address(), snapshot: picture.id.clone(), ranges: differing })
 }
 
 /// Whether the lists alone prove a stretch right.
@@ -162,7 +158,7 @@ pub(crate) async fn read_footer<S: Source>(
     last: PageRange,
 ) -> Result<Result<Footer, FooterError>, ReplicateError> {
     let (data, _) = side.blob.read(&side.view, last, side.if_match.as_ref()).await?;
-    let page: &[u8; PAGE_BYTES as usize] = match data.bytes()[..].try_into() {
+    let page: &[u8; 512] = match data.bytes()[..].try_into() {
         Ok(page) => page,
         Err(_) => return Ok(Err(FooterError::NoCookie)),
     };

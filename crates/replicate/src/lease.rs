@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::engine::pause;
 use crate::error::ReplicateError;
 use crate::event::Event;
-use crate::options::Options;
+use crate::options::{Options, Uptime};
 use crate::settle::fenced;
 
 /// A lease that is being renewed. Dropping it lets it run out.
@@ -26,6 +26,7 @@ pub struct Hold<T> {
     target: Arc<T>,
     id: LeaseId,
     duration: Duration,
+    uptime: Uptime,
     keeper: JoinHandle<()>,
     lost: CancellationToken,
 }
@@ -53,12 +54,14 @@ impl<T: Target> Hold<T> {
         loop {
             let properties = target.properties(&View::Base).await?;
             let id = fresh();
-            let sent = Instant::now();
+            let sent = options.uptime.now();
             match target.acquire(&id, options.lease).await {
                 Ok(()) => {
                     let lost = CancellationToken::new();
-                    let keeper = keep(target, &id, options.lease, sent, &lost);
-                    let hold = Hold { target: Arc::clone(target), id, duration: options.lease, keeper, lost };
+                    let uptime = options.uptime.clone();
+                    let keeper = keep(target, &id, options.lease, &uptime, sent, &lost);
+                    let target = Arc::clone(target);
+                    let hold = Hold { target, id, duration: options.lease, uptime, keeper, lost };
                     return Ok((hold, Before { properties, waited }));
                 }
                 Err(error) if error.kind() == ErrorKind::Busy => {
@@ -91,11 +94,11 @@ impl<T: Target> Hold<T> {
     /// # Errors
     /// [`ReplicateError::Fenced`] where the lease is no longer ours, and failures of the service.
     pub async fn rotate(&mut self) -> Result<(), ReplicateError> {
-        let (id, sent) = (fresh(), Instant::now());
+        let (id, sent) = (fresh(), self.uptime.now());
         self.target.change(&self.id, &id).await.map_err(|error| fenced(&*self.target, error))?;
         self.keeper.abort();
         self.id = id;
-        self.keeper = keep(&self.target, &self.id, self.duration, sent, &self.lost);
+        self.keeper = keep(&self.target, &self.id, self.duration, &self.uptime, sent, &self.lost);
         Ok(())
     }
 
@@ -143,26 +146,78 @@ fn holder(properties: &Properties) -> String {
     }
 }
 
-/// Renews until told otherwise; gives the lease up for lost when two thirds of it have passed without an answer.
+/// Renews until told otherwise; gives the lease up for lost when two thirds of it have passed without an answer, counted
+/// from when the last renewal that was answered had been *sent*, and by a clock that does not stop while the machine sleeps.
 fn keep<T: Target>(
     target: &Arc<T>,
     id: &LeaseId,
     duration: Duration,
-    sent: Instant,
+    uptime: &Uptime,
+    sent: Duration,
     lost: &CancellationToken,
 ) -> JoinHandle<()> {
-    let (target, id, lost) = (Arc::clone(target), id.clone(), lost.clone());
+    let (target, id, uptime, lost) = (Arc::clone(target), id.clone(), uptime.clone(), lost.clone());
     tokio::spawn(async move {
-        let mut renewed = sent;
+        let mut latest = sent + duration * 2 / 3;
         loop {
-            let latest = renewed + duration * 2 / 3;
-            tokio::time::sleep(duration / 4).await;
-            let sent = Instant::now();
-            match tokio::time::timeout_at(latest, target.renew(&id)).await {
-                Ok(Ok(())) => renewed = sent,
-                Ok(Err(error)) if error.kind() != ErrorKind::Fenced && Instant::now() < latest => {}
+            let left = latest.saturating_sub(uptime.now());
+            tokio::time::sleep(left.min(duration / 4)).await;
+            let sent = uptime.now();
+            let left = latest.saturating_sub(sent);
+            if left.is_zero() {
+                return lost.cancel();
+            }
+            match tokio::time::timeout(left, target.renew(&id)).await {
+                Ok(Ok(())) => latest = sent + duration * 2 / 3,
+                Ok(Err(error)) if error.kind() != ErrorKind::Fenced && uptime.now() < latest => {}
                 _ => return lost.cancel(),
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pageferry_core::Pages;
+    use pageferry_store::Memory;
+    use std::sync::Mutex;
+
+    async fn held(options: &Options) -> Hold<Memory> {
+        Hold::take(&Arc::new(Memory::empty("target", Pages::new(1))), options).await.unwrap().0
+    }
+
+    /// Tokio's clock, which tests pause, and on top of it the time the machine slept.
+    fn uptime(slept: &Arc<Mutex<Duration>>) -> Uptime {
+        let (slept, start) = (Arc::clone(slept), Instant::now());
+        Uptime::new(move || start.elapsed() + *slept.lock().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_for_as_long_as_it_is_held() {
+        let options = Options { uptime: uptime(&Arc::default()), ..Options::default() };
+        let hold = held(&options).await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!hold.lost().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_somebody_broke_is_lost() {
+        let options = Options { uptime: uptime(&Arc::default()), ..Options::default() };
+        let hold = held(&options).await;
+        hold.target.break_now().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        assert!(hold.lost().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_sleep_of_the_machine_the_lease_counts_as_lost() {
+        let slept = Arc::default();
+        let options = Options { uptime: uptime(&slept), ..Options::default() };
+        let hold = held(&options).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        *slept.lock().unwrap() = Duration::from_secs(90);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert!(hold.lost().is_cancelled(), "it may have run out meanwhile, whatever the next renewal says");
+    }
 }

@@ -27,4 +27,4 @@ pub mod verify;
 pub use engine::Engine;
 pub use error::{Class, ReplicateError};
 pub use event::{Event, Events, StepReport};
-pub use options::Options;
+pub use options::{Options, Uptime};

@@ -70,7 +70,8 @@ pub async fn points_of(blob: &impl Source) -> Result<Vec<Point>, ReplicateError>
 pub async fn source(blob: &impl Source) -> Result<SourceView, StoreError> {
     let properties = blob.properties(&View::Base).await?;
     let snapshots = blob.snapshots().await?;
-    let offer = |one: pageferry_store::Snapshot| Offer { at: SnapshotRef { id: one.id, etag: one.etag }, size: one.size };
+    let offer =
+        |one: pageferry_store::Snapshot| Offer { at: SnapshotRef { id: one.id, etag: one.etag }, size: one.size };
     Ok(SourceView {
         disk: DiskId::new(&blob.address(), &properties.created),
         offers: snapshots.into_iter().map(offer).collect(),

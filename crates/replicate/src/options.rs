@@ -1,5 +1,7 @@
 //! What a run may be told.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pageferry_core::plan::ChunkPolicy;
@@ -34,6 +36,42 @@ pub struct Options {
     pub stop: CancellationToken,
     /// Where progress is told.
     pub events: Events,
+    /// The clock that leases are measured with.
+    pub uptime: Uptime,
+}
+
+/// Tells how long the machine has been up, the time it was suspended included. The clock that timers run on stands still
+/// while a machine sleeps, and a lease does not.
+#[derive(Clone)]
+pub struct Uptime(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Uptime {
+    /// A clock that says what `now` says.
+    pub fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Uptime {
+        Uptime(Arc::new(now))
+    }
+
+    /// The time since the machine was started.
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl Default for Uptime {
+    /// The kernel's `CLOCK_BOOTTIME`.
+    fn default() -> Self {
+        Uptime::new(|| {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+            Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+        })
+    }
+}
+
+impl fmt::Debug for Uptime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Uptime")
+    }
 }
 
 impl Default for Options {
@@ -50,6 +88,7 @@ impl Default for Options {
             repair: false,
             stop: CancellationToken::new(),
             events: Events::default(),
+            uptime: Uptime::default(),
         }
     }
 }

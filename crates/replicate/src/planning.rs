@@ -36,12 +36,8 @@ pub struct Lists {
 impl Lists {
     /// Starts the lists for copying `picture` of `source`, of which nothing is on the target but what `own` reports.
     pub fn start<S: Source>(source: &Arc<S>, picture: &Picture, own: Option<Listing>) -> Lists {
-        let plain = |since| Wanted {
-            view: View::Snapshot(picture.id.clone()),
-            since,
-            if_match: None,
-            size: picture.size,
-        };
+        let plain =
+            |since| Wanted { view: View::Snapshot(picture.id.clone()), since, if_match: None, size: picture.size };
         let allocated = if own.is_some() { Listing::start(source, plain(None)) } else { Listing::empty() };
         let own = own.unwrap_or_else(Listing::empty);
         Lists { source: source_difference(source, picture), own, allocated }

@@ -3,13 +3,17 @@
 //! The words go into the base's metadata under the tag that passed the gate. Snapshot Blob carries no metadata, so that
 //! a late copy of it names whatever the base says then, and so that the point's tag is the base's: any later write shows.
 
+use std::time::Duration;
+
 use pageferry_core::lineage::{Seal, State};
 use pageferry_core::next::Point;
 use pageferry_core::{Etag, Metadata};
 use pageferry_store::{ErrorKind, LeaseId, Target};
 
+use crate::engine::pause;
 use crate::error::ReplicateError;
 use crate::look::points_of;
+use crate::options::Options;
 use crate::settle::{fenced, set_state};
 
 /// Says that the target, at `etag`, equals a source snapshot, and snapshots it.
@@ -22,14 +26,18 @@ pub async fn seal(
     others: &Metadata,
     lease: &LeaseId,
     etag: &Etag,
+    options: &Options,
 ) -> Result<Point, ReplicateError> {
     let run = seal.run.clone();
     let sealed = set_state(target, &State::Sealed(seal), others, lease, etag).await?;
-    take_point(target, &run, lease, &sealed).await
+    take_point(target, &run, lease, &sealed, options).await
 }
 
 /// How often Snapshot Blob is sent before we give up.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
+
+/// How long to wait where a premium account takes no second snapshot yet; its documented interval is ten minutes.
+const RATE_WAIT: Duration = Duration::from_secs(60);
 
 /// Snapshots the sealed base, exactly once as far as anybody can tell: after a lost answer the snapshot is looked for,
 /// and of two the older is the point.
@@ -41,6 +49,7 @@ pub async fn take_point(
     run: &str,
     lease: &LeaseId,
     etag: &Etag,
+    options: &Options,
 ) -> Result<Point, ReplicateError> {
     let mut last = None;
     for _ in 0..TRIES {
@@ -50,6 +59,15 @@ pub async fn take_point(
             Err(error) if error.kind() == ErrorKind::Changed => {
                 let cause = format!("it changed between seal and snapshot: {error}");
                 return Err(ReplicateError::Fenced { target: target.address(), cause });
+            }
+            // Both spellings are in use. The tag that passed the gate keeps its meaning while we wait.
+            Err(error) if error.code().ends_with("OperationRateExceeded") => {
+                options
+                    .events
+                    .note("the target's account takes one snapshot in ten minutes; waiting to make the point");
+                last = Some(error);
+                pause(RATE_WAIT, options).await?;
+                continue;
             }
             Err(error) => return Err(fenced(target, error)),
         }

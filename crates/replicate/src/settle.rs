@@ -103,10 +103,15 @@ mod tests {
     #[tokio::test]
     async fn applied_but_unanswered_is_done() {
         let (blob, lease, etag) = target().await;
-        let done = settled(&blob, &etag, |now| now.sequence == 7, || async {
-            blob.raise_sequence(7, &lease, &etag).await?;
-            Err(lost())
-        });
+        let done = settled(
+            &blob,
+            &etag,
+            |now| now.sequence == 7,
+            || async {
+                blob.raise_sequence(7, &lease, &etag).await?;
+                Err(lost())
+            },
+        );
         assert_eq!(done.await.unwrap(), blob.properties(&View::Base).await.unwrap().etag);
     }
 
@@ -114,10 +119,15 @@ mod tests {
     async fn not_applied_is_sent_again() {
         let (blob, lease, etag) = target().await;
         let tries = Cell::new(0);
-        let done = settled(&blob, &etag, |now| now.sequence == 7, || async {
-            tries.set(tries.get() + 1);
-            if tries.get() < 3 { Err(lost()) } else { blob.raise_sequence(7, &lease, &etag).await }
-        });
+        let done = settled(
+            &blob,
+            &etag,
+            |now| now.sequence == 7,
+            || async {
+                tries.set(tries.get() + 1);
+                if tries.get() < 3 { Err(lost()) } else { blob.raise_sequence(7, &lease, &etag).await }
+            },
+        );
         done.await.unwrap();
         assert_eq!(tries.get(), 3);
     }

@@ -203,10 +203,9 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         progress.unknown_at = progress.unknown_at.max(watermarks);
         let error = match ending {
             Ending::Complete => return Ok((progress, planner.tally().clone())),
-            _ if self.hold.lost().is_cancelled() => ReplicateError::Fenced {
-                target: target.address(),
-                cause: "the lease could not be renewed".to_owned(),
-            },
+            _ if self.hold.lost().is_cancelled() => {
+                ReplicateError::Fenced { target: target.address(), cause: "the lease could not be renewed".to_owned() }
+            }
             Ending::Stopped => ReplicateError::Interrupted,
             Ending::Failed(error) => fenced(&**target, error),
         };
@@ -306,7 +305,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
                 passed.settled_by_content.bytes()
             ));
         }
-        seal(&**target, self.seal_words(tally), &self.others, self.hold.id(), &passed.etag).await
+        seal(&**target, self.seal_words(tally), &self.others, self.hold.id(), &passed.etag, options).await
     }
 
     /// After a gate that failed nothing below any watermark can be relied upon.

@@ -107,7 +107,7 @@ pub(crate) async fn finish<S: Source, T: Target>(
         options.events.tell(&Event::Quiescing(options.quiesce));
         pause(options.quiesce, options).await?;
     }
-    let point = take_point(&*engine.target, &seal.run, hold.id(), &found.properties.etag).await?;
+    let point = take_point(&*engine.target, &seal.run, hold.id(), &found.properties.etag, options).await?;
     options.events.note(format!(
         "an earlier run had copied source snapshot {} completely; only its point was missing and is made now",
         seal.snapshot.id
@@ -173,9 +173,10 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     };
     let task = task_of(&source.disk, &next);
     probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
-    let own = found.as_ref().filter(|found| !found.is_clean()).map(|found| {
-        own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id))
-    });
+    let own = found
+        .as_ref()
+        .filter(|found| !found.is_clean())
+        .map(|found| own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id)));
     let floor = match &next.start {
         Start::Resume(mark) if evidence => mark.watermark,
         _ => Pages::ZERO,
@@ -183,7 +184,9 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     let mut planner = Planner::new(Lists::start(&engine.source, &task.picture, own), floor, engine.options.chunks);
     while planner.next().await?.is_some() {}
     let more = match want {
-        Want::Next => source.offers.iter().map(|offer| &offer.at.id).filter(|id| **id > task.names.id).cloned().collect(),
+        Want::Next => {
+            source.offers.iter().map(|offer| &offer.at.id).filter(|id| **id > task.names.id).cloned().collect()
+        }
         _ => Vec::new(),
     };
     Ok(Plan::Step {

@@ -42,8 +42,7 @@ pub async fn contents<L: Source, R: Source>(
     loop {
         while let Some(list) = walk.wants() {
             let next = if list == 0 { lists.0.next().await? } else { lists.1.next().await? };
-            walk.give(list, next)
-                .map_err(|error| ReplicateError::Listing { object: left.0.address(), error })?;
+            walk.give(list, next).map_err(|error| ReplicateError::Listing { object: left.0.address(), error })?;
         }
         let Some(stretch) = walk.next() else { break };
         let inside = pageferry_core::PageRange::whole(common).and_then(|whole| stretch.range.intersection(whole));

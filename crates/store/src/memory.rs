@@ -208,15 +208,15 @@ impl Source for Memory {
         }
         let since = match &ask.since {
             None => None,
-            Some(id) => Some(state.picture(&View::Snapshot(id.clone())).map(|earlier| earlier.clock).ok_or_else(
-                || {
+            Some(id) => {
+                Some(state.picture(&View::Snapshot(id.clone())).map(|earlier| earlier.clock).ok_or_else(|| {
                     let mut failure =
                         self.error(ErrorKind::ChainBroken, OPERATION, "no such snapshot").failure().clone();
                     failure.status = Some(409);
                     failure.code = Some("PreviousSnapshotNotFound".to_owned());
                     StoreError::from_failure(failure)
-                },
-            )?),
+                })?)
+            }
         };
         let start = ask.marker.as_ref().and_then(|marker| marker.parse().ok()).unwrap_or(ask.window.start().count());
         let mut changes = Vec::new();

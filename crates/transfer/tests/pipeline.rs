@@ -125,8 +125,7 @@ async fn a_failure_stops_the_rest_and_holds_the_watermark() {
             .then(|| StoreError::new(ErrorKind::Transient, "Put Page", "target", "as told"))
     });
     let changes = [Change::write(range(0, 64))];
-    let (progress, ending) =
-        run(source, target, fence, &changes, Budget::default(), 3, std::future::pending()).await;
+    let (progress, ending) = run(source, target, fence, &changes, Budget::default(), 3, std::future::pending()).await;
     let Ending::Failed(error) = ending else { panic!("{ending:?}") };
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert_eq!(progress.watermark, Pages::new(8));

@@ -1,0 +1,288 @@
+//! What is to be done: the flags made sense of, complete and checked. This is the one place where they can be wrong.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pageferry_azure::Side;
+use pageferry_core::SnapshotId;
+use pageferry_core::next::Want;
+use pageferry_core::plan::ChunkPolicy;
+use pageferry_replicate::Options;
+use pageferry_replicate::image::Format;
+use pageferry_transfer::Budget;
+
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::flags::{Command, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, SyncFlags, VerifyFlags, WantFlags};
+use crate::interrupt::Interrupt;
+use crate::place::{Named, Place};
+use crate::progress::Reporter;
+use crate::{demo, emulator, plan, points, restore, snapshot, sync, verify};
+
+/// The quiet period after an unclean end, below which only a service on this machine may go.
+const QUIESCE: Duration = Duration::from_secs(45);
+
+/// What every job needs while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) console: Console,
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Demo,
+    Emulator(emulator::Job),
+    Snapshot(snapshot::Job),
+    Plan(plan::Job),
+    Sync(sync::Job),
+    Points(points::Job),
+    Restore(restore::Job),
+    Verify(verify::Job),
+}
+
+/// How a run behaves, but for what is only there while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    chunks: ChunkPolicy,
+    memory_bytes: u64,
+    concurrency: usize,
+    lock_wait: Duration,
+    lease: Duration,
+    quiesce: Duration,
+    repair: bool,
+}
+
+impl Job {
+    /// Makes sense of `flags`.
+    ///
+    /// # Errors
+    /// Addresses, credentials or combinations that cannot be.
+    pub(crate) fn from_flags(flags: Flags) -> Result<Job, Failure> {
+        Ok(match flags.command {
+            Command::Demo => Job::Demo,
+            Command::Emulator(flags) => Job::Emulator(emulator::Job::from_flags(flags)?),
+            Command::Snapshot(flags) => {
+                let disk = source("DISK", &flags.disk, flags.source.source_sas.as_deref(), flags.auth.auth.as_deref(), "");
+                Job::Snapshot(snapshot::Job { disk: disk.place(1, QUIESCE)? })
+            }
+            Command::Plan(flags) => Job::Plan(plan_job(&flags)?),
+            Command::Sync(flags) => Job::Sync(sync_job(&flags)?),
+            Command::Points(flags) => Job::Points(points_job(&flags)?),
+            Command::Restore(flags) => Job::Restore(restore_job(flags)?),
+            Command::Verify(flags) => Job::Verify(verify_job(flags)?),
+        })
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever ended it.
+    pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
+        match self {
+            Job::Demo => scene.interrupt.or(demo::run(&scene.console)).await,
+            Job::Emulator(job) => job.run(scene).await,
+            Job::Snapshot(job) => job.run(scene).await,
+            Job::Plan(job) => job.run(scene).await,
+            Job::Sync(job) => job.run(scene).await,
+            Job::Points(job) => job.run(scene).await,
+            Job::Restore(job) => job.run(scene).await,
+            Job::Verify(job) => job.run(scene).await,
+        }
+    }
+}
+
+fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
+    let settings = Settings { repair: flags.repair, ..Settings::of(flags.size.request_size) };
+    let pair = &flags.pair;
+    let auth = pair.auth.auth.as_deref();
+    let to = "; `--to` names a snapshot";
+    Ok(plan::Job {
+        source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
+            .place(settings.concurrency, QUIESCE)?,
+        target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.concurrency, QUIESCE)?,
+        want: want(&flags.want),
+        settings,
+    })
+}
+
+fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
+    let settings = Settings { repair: flags.repair, ..Settings::expert(flags.size.request_size, &flags.expert) };
+    let pair = &flags.pair;
+    let auth = pair.auth.auth.as_deref();
+    let to = "; `--to` names a snapshot";
+    let job = sync::Job {
+        source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
+            .place(settings.concurrency, settings.quiesce)?,
+        target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
+            .place(settings.concurrency, settings.quiesce)?,
+        want: want(&flags.want),
+        adopt: flags.adopt,
+        settings,
+    };
+    same_blob(&job.source, &job.target)?;
+    settings.check_quiesce(&job.target)?;
+    Ok(job)
+}
+
+fn points_job(flags: &PointsFlags) -> Result<points::Job, Failure> {
+    let target = target(&flags.target, flags.access.target_sas.as_deref(), flags.auth.auth.as_deref());
+    Ok(points::Job { target: target.place(1, QUIESCE)? })
+}
+
+fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
+    let settings = Settings::expert(flags.size.request_size, &flags.expert);
+    let auth = flags.auth.auth.as_deref();
+    let target = target(&flags.target, flags.access.target_sas.as_deref(), auth)
+        .place(settings.concurrency, settings.quiesce)?;
+    let destination = if flags.destination.contains("://") {
+        let disk = source("DESTINATION", &flags.destination, flags.destination_sas.as_deref(), auth, "")
+            .place(settings.concurrency, settings.quiesce)?;
+        same_blob(&target, &disk)?;
+        settings.check_quiesce(&disk)?;
+        restore::Destination::Blob(disk)
+    } else {
+        file(flags.destination)?
+    };
+    Ok(restore::Job { target, destination, point: flags.point, overwrite: flags.overwrite, settings })
+}
+
+fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
+    let auth = flags.auth.auth.as_deref();
+    let connections = Settings::of(ChunkPolicy::default()).concurrency;
+    let point = "; the snapshot to compare with is the one that the point names";
+    Ok(verify::Job {
+        target: target(&flags.target, flags.access.target_sas.as_deref(), auth).place(connections, QUIESCE)?,
+        source: source("SOURCE", &flags.against, flags.source_access.source_sas.as_deref(), auth, point)
+            .place(connections, QUIESCE)?,
+        point: flags.point,
+    })
+}
+
+fn source<'a>(
+    what: &'a str,
+    url: &'a str,
+    sas: Option<&'a str>,
+    auth: Option<&'a str>,
+    instead: &'a str,
+) -> Named<'a> {
+    Named { url, what, instead, side: Side::Source, sas, auth }
+}
+
+fn target<'a>(url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>) -> Named<'a> {
+    let instead = "; `--point` names a point, where one is wanted";
+    Named { url, what: "TARGET", instead, side: Side::Target, sas, auth }
+}
+
+fn want(flags: &WantFlags) -> Want {
+    match &flags.to {
+        Some(snapshot) => Want::To(SnapshotId::new(snapshot.trim())),
+        None if flags.latest_only => Want::Latest,
+        None => Want::Next,
+    }
+}
+
+/// A disk is never its own backup.
+fn same_blob(one: &Place, other: &Place) -> Result<(), Failure> {
+    if one.address.url() == other.address.url() {
+        return Err(Failure::usage(format!("{} is named twice: a blob cannot be copied to itself", one.address)));
+    }
+    Ok(())
+}
+
+/// The file called `name`, whose ending says what it is.
+fn file(name: String) -> Result<restore::Destination, Failure> {
+    let path = PathBuf::from(name);
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let format = match ending.as_deref() {
+        Some("vhd") => Format::Vhd,
+        Some("raw") => Format::Raw,
+        _ => {
+            let name = pageferry_azure::scrub(&path.display().to_string());
+            return Err(Failure::usage(format!(
+                "cannot tell what to restore to {name}: a file ends in .vhd (with its footer) or .raw (without), and a \
+                 blob is given by its URL"
+            )));
+        }
+    };
+    Ok(restore::Destination::File { path, format })
+}
+
+impl Settings {
+    fn of(chunks: ChunkPolicy) -> Settings {
+        let defaults = Options::default();
+        Settings {
+            chunks,
+            memory_bytes: defaults.budget.bytes,
+            concurrency: defaults.in_flight.1,
+            lock_wait: defaults.lock_wait,
+            lease: defaults.lease,
+            quiesce: QUIESCE,
+            repair: false,
+        }
+    }
+
+    fn expert(chunks: ChunkPolicy, flags: &Expert) -> Settings {
+        Settings {
+            chunks,
+            memory_bytes: flags.memory,
+            concurrency: flags.concurrency.into(),
+            lock_wait: Duration::from_secs(flags.lock_wait.into()),
+            lease: Duration::from_secs(flags.lease_duration.into()),
+            quiesce: Duration::from_secs(flags.quiesce.into()),
+            repair: false,
+        }
+    }
+
+    /// A real service may apply a lost write tens of seconds later; to wait less would be to hope.
+    fn check_quiesce(&self, written: &Place) -> Result<(), Failure> {
+        if self.quiesce < QUIESCE && !written.address.is_loopback() {
+            return Err(Failure::usage(format!(
+                "--quiesce {} is too short for {}: a service elsewhere may apply a lost write up to {} s later, and only \
+                 one on this machine may be given less",
+                self.quiesce.as_secs(),
+                written.address,
+                QUIESCE.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The engine's options for a run that `reporter` shows and `interrupt` stops.
+    pub(crate) fn options(&self, scene: &Scene, reporter: &Reporter) -> Options {
+        let start = Options::default().in_flight.0.min(self.concurrency);
+        Options {
+            chunks: self.chunks,
+            budget: Budget { bytes: self.memory_bytes, requests: self.concurrency, ..Budget::default() },
+            in_flight: (start, self.concurrency),
+            lease: self.lease,
+            lock_wait: self.lock_wait,
+            quiesce: self.quiesce,
+            host: host_name(),
+            repair: self.repair,
+            stop: scene.interrupt.stop().clone(),
+            events: reporter.events(),
+            ..Options::default()
+        }
+    }
+}
+
+/// This machine's name, as far as a header can carry it.
+fn host_name() -> String {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}
+
+/// Variables that look as if they were meant for us, and are not known: a misspelt one would be ignored in silence.
+pub(crate) fn unknown_variables() -> Vec<String> {
+    let known = |name: &str| {
+        let rest = name.strip_prefix("PAGEFERRY_SOURCE_STORAGE_").or(name.strip_prefix("PAGEFERRY_TARGET_STORAGE_"));
+        matches!(rest, Some("CONNECTION_STRING" | "ACCOUNT" | "KEY" | "SAS_TOKEN"))
+    };
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("PAGEFERRY_") && !known(name)).collect()
+}

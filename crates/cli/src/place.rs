@@ -1,0 +1,96 @@
+//! A blob that was named on the command line: its address, who we are to it, and how to talk to it.
+
+use std::time::Duration;
+
+use pageferry_azure::{Address, AuthMode, Credential, Flags, Options, PageBlob, RetryPolicy, Side, client};
+use pageferry_store::{ErrorKind, Source, View};
+
+use crate::exit::{Exit, Failure};
+
+/// How long the service may work on a write before it gives it up, unless the quiet period is shorter.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The first look finds out whether there is anybody at that address. A mistyped name should not take a minute.
+const FIRST_LOOK: RetryPolicy = RetryPolicy {
+    attempts_max: 4,
+    delay: Duration::from_millis(500),
+    delay_max: Duration::from_secs(2),
+    budget: Duration::from_secs(10),
+    seed: None,
+};
+
+/// A blob as it was named.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: Address,
+    credential: Credential,
+    options: Options,
+}
+
+/// How a blob was named: the words, and those that say how to get at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// The URL.
+    pub(crate) url: &'a str,
+    /// What it is called in the help: `SOURCE`.
+    pub(crate) what: &'a str,
+    /// What to say instead of a `?snapshot=`.
+    pub(crate) instead: &'a str,
+    pub(crate) side: Side,
+    pub(crate) sas: Option<&'a str>,
+    pub(crate) auth: Option<&'a str>,
+}
+
+impl Named<'_> {
+    /// The place, if the words make sense.
+    ///
+    /// # Errors
+    /// A malformed address, one that names a snapshot, or no credential.
+    pub(crate) fn place(self, connections: usize, quiesce: Duration) -> Result<Place, Failure> {
+        let address = Address::parse(self.url)
+            .map_err(|error| Failure::usage(format!("{} is not the URL of a page blob: {error}", self.what)))?;
+        if let Some(snapshot) = address.snapshot() {
+            return Err(Failure::usage(format!(
+                "{} names snapshot {snapshot} of {}, but the blob itself is meant: leave `?snapshot=…` off{}",
+                self.what,
+                address.url(),
+                self.instead
+            )));
+        }
+        let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(AuthMode::parse).transpose()? };
+        let credential = Credential::resolve(&address, self.side, &|name| std::env::var(name).ok(), &flags)?;
+        let mut options = Options { connections, ..Options::default() };
+        // No write may outlive the quiet period that the next run waits for.
+        options.write_timeout = WRITE_TIMEOUT.min((quiesce * 2 / 3).max(Duration::from_secs(1)));
+        let transport = client(options.connections, options.patience)
+            .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
+        options.transport = Some(transport);
+        Ok(Place { address, credential, options })
+    }
+}
+
+impl Place {
+    /// The blob, once somebody answers at its address, whatever the answer.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub(crate) async fn reach(&self) -> Result<PageBlob, Failure> {
+        let hasty = Options { retry: FIRST_LOOK, ..self.options.clone() };
+        let hasty = PageBlob::new(self.address.clone(), &self.credential, hasty)?;
+        if let Err(error) = hasty.properties(&View::Base).await
+            && error.kind() == ErrorKind::Transient
+            && error.failure().status.is_none()
+        {
+            let (host, cause) = (self.address.url().host_str().unwrap_or_default(), &error.failure().cause);
+            return Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "nobody answers for {}: {cause}; check that {host} is the right host and can be reached from here, \
+                     then run again",
+                    self.address
+                ),
+            ));
+        }
+        Ok(PageBlob::new(self.address.clone(), &self.credential, self.options.clone())?)
+    }
+}

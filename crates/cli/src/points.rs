@@ -1,0 +1,61 @@
+//! `pageferry points`: what a target holds.
+
+use pageferry_core::lineage::State;
+use pageferry_core::next::Conflict;
+use pageferry_replicate::{ReplicateError, look};
+use pageferry_store::Source;
+
+use crate::exit::Failure;
+use crate::human::bytes;
+use crate::job::Scene;
+use crate::place::Place;
+use crate::report::{Note, PointSaid};
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) target: Place,
+}
+
+impl Job {
+    pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
+        let console = &scene.console;
+        let found = scene.interrupt.or(async {
+            let target = self.target.reach().await?;
+            let found = look::target(&target).await?;
+            let found = found.ok_or_else(|| ReplicateError::NoTarget(target.address()))?;
+            Ok((found, target.address()))
+        });
+        let (found, address) = found.await?;
+        let Some(state) = &found.view.state else {
+            return Err(ReplicateError::Conflict { target: address, conflict: Conflict::NotOurs }.into());
+        };
+        if !found.view.points.is_empty() {
+            console.say_text(&format!(
+                "{:<28}  {:<28}  {:<20}  {:>11}  {:>11}  {}",
+                "POINT", "SOURCE SNAPSHOT", "SEALED AT", "WRITTEN", "CLEARED", "RUN"
+            ));
+        }
+        for point in &found.view.points {
+            console.say(&PointSaid::from(point));
+        }
+        let note = match state {
+            State::Applying(mark) => Some(format!(
+                "source snapshot {} is being copied, or its copy was interrupted, by run {} on host {} at {} of {}",
+                mark.to.id,
+                mark.run,
+                mark.host,
+                bytes(mark.watermark.bytes()),
+                bytes(found.properties.size.bytes())
+            )),
+            State::Sealed(_) if found.view.points.is_empty() => {
+                Some("there is no point yet; the next sync makes it".to_owned())
+            }
+            State::Sealed(_) => None,
+        };
+        if let Some(text) = note {
+            let note = Note { text };
+            if console.is_json() { console.say_json(&note) } else { console.tell(&note.to_string()) }
+        }
+        Ok(())
+    }
+}
