@@ -82,7 +82,7 @@ async fn a_source_that_was_created_again() {
     let before = fingerprint(&world, "backup").await;
     let error = world.process().sync_alive("disk", "backup", Want::Next).await.unwrap_err();
     assert_eq!(error.class(), Class::ChainBroken, "{error}");
-    assert!(error.to_string().contains("start a new target"), "{error}");
+    assert!(error.to_string().contains("--reseed"), "{error}");
     assert_eq!(world.proven_points("backup").await.len(), 4);
     drop(before);
 }
@@ -95,7 +95,7 @@ async fn a_source_that_was_deleted_and_made_anew() {
     world.must("DELETE", "disks/disk", &[("x-ms-delete-snapshots", "include")], &[]).await;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     four_snapshots(&world, "disk").await;
-    refused(&world, Want::Next, Class::ChainBroken, &["created again", "keeps its points"]).await;
+    refused(&world, Want::Next, Class::ChainBroken, &["created again", "--reseed"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -391,3 +391,78 @@ async fn a_premium_target_is_given_its_ten_minutes() {
     assert!(begun.elapsed() >= Duration::from_secs(600));
     assert_eq!(world.proven_points("backup").await.len(), 2);
 }
+
+/// A broken chain begins anew on the same target: only pages that differ are written, pages that are gone are cleared,
+/// the points stay, and differences go on from there.
+#[tokio::test(start_paused = true)]
+async fn reseeding_compares_and_keeps_the_chain() {
+    for broken in ["parent gone", "shrunk", "deleted and made anew", "created again"] {
+        let world = World::new().await;
+        let snapshots = four_snapshots(&world, "disk").await;
+        world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut expected_bytes = None;
+        match broken {
+            "parent gone" => {
+                world.forget("disk", &snapshots[3]).await;
+                world.write("disk", 50, 53, 0x11).await;
+                world.clear("disk", 10, 12).await;
+                expected_bytes = Some(3 * 512);
+            }
+            "shrunk" => world.resize("disk", 64).await,
+            "deleted and made anew" => {
+                world.must("DELETE", "disks/disk", &[("x-ms-delete-snapshots", "include")], &[]).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                world.make("disk", 80).await;
+                world.write("disk", 0, 30, 1).await;
+            }
+            _ => {
+                world.make("disk", 128).await;
+                world.write("disk", 7, 30, 1).await;
+            }
+        }
+        let anew = world.snapshot("disk").await;
+        world.write("disk", 40, 41, 0x22).await;
+        let next = world.snapshot("disk").await;
+        let mut process = world.process();
+        let refused = process.sync_alive("disk", "backup", Want::Next).await.unwrap_err();
+        assert_eq!(refused.class(), Class::ChainBroken, "{broken}: {refused}");
+        process.options.reseed = true;
+        let report = process.sync_alive("disk", "backup", Want::Next).await;
+        let report = report.unwrap_or_else(|error| panic!("{broken}: {error}"));
+        if let Some(bytes) = expected_bytes {
+            assert_eq!(report.steps[0].written_bytes, bytes, "{broken}: only what differs is written");
+            assert_eq!(report.steps[0].cleared_bytes, 2 * 512, "{broken}: only what is gone is cleared");
+        }
+        let points: Vec<_> = world.proven_points("backup").await.into_iter().map(|(source, _)| source).collect();
+        assert_eq!(points, [snapshots, vec![anew, next]].concat(), "{broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reseeding_may_die_at_any_request() {
+    for n in 0.. {
+        let world = World::new().await;
+        let snapshots = four_snapshots(&world, "disk").await;
+        world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
+        world.forget("disk", &snapshots[3]).await;
+        world.write("disk", 50, 53, 0x11).await;
+        world.clear("disk", 10, 12).await;
+        world.snapshot("disk").await;
+        let mut dying =
+            world.process_with(move |number, _, _| if number == n { Fate::DeathAfter } else { Fate::Answered });
+        dying.options.reseed = true;
+        let first = dying.sync("disk", "backup", Want::Next).await;
+        world.proven_points("backup").await;
+        let mut second = world.process();
+        second.options.reseed = true;
+        second
+            .sync_alive("disk", "backup", Want::Next)
+            .await
+            .unwrap_or_else(|error| panic!("after death at {n}: {error}"));
+        assert_eq!(world.proven_points("backup").await.len(), 5, "after death at {n}");
+        if first.is_some() {
+            return;
+        }
+    }
+}

@@ -101,6 +101,9 @@ pub enum Start {
     Resume(Mark),
     /// The target holds parts of something else since its newest point.
     Dirty,
+    /// The chain of differences is broken and shall begin anew on the same target: everything is compared, and what
+    /// differs is written.
+    Reseed,
 }
 
 /// What to do.
@@ -134,7 +137,7 @@ pub enum Conflict {
     /// The same address, created again.
     #[error(
         "the source was created again since the newest point (now {got}, then {have}), so the service cannot difference \
-         it: start a new target, this one keeps its points"
+         it: `sync --reseed` compares everything and goes on with the same target, whose points stay"
     )]
     Recreated {
         /// The disk in the target's metadata.
@@ -155,14 +158,14 @@ pub enum Conflict {
     },
     /// The snapshot to difference from is gone.
     #[error(
-        "source snapshot {0}, from which the next difference must start, no longer exists: the chain is broken, start a \
-         new target (this one keeps its points)"
+        "source snapshot {0}, from which the next difference must start, no longer exists: the chain is broken; \
+         `sync --reseed` compares everything and goes on with the same target, whose points stay"
     )]
     ParentGone(SnapshotId),
     /// A snapshot of that name with other content.
     #[error(
-        "source snapshot {0} is not the one the newest point was made from (its ETag differs): the chain is broken, start \
-         a new target (this one keeps its points)"
+        "source snapshot {0} is not the one the newest point was made from (its ETag differs): the chain is broken; \
+         `sync --reseed` compares everything and goes on with the same target, whose points stay"
     )]
     ParentReplaced(SnapshotId),
     /// Not on offer.
@@ -174,7 +177,7 @@ pub enum Conflict {
     /// Smaller than before.
     #[error(
         "the source shrank from {from_bytes} to {to_bytes} bytes since the newest point, which a difference cannot \
-         express safely: start a new target (this one keeps its points)"
+         express safely: `sync --reseed` compares everything and goes on with the same target, whose points stay"
     )]
     Shrunk {
         /// The newest point's size.
@@ -188,7 +191,7 @@ pub enum Conflict {
     /// The tracker forgets across this size.
     #[error(
         "the source grew across 4 TiB (from {from_bytes} to {to_bytes} bytes), across which the service gives no \
-         difference: start a new target (this one keeps its points)"
+         difference: `sync --reseed` compares everything and goes on with the same target, whose points stay"
     )]
     AcrossBoundary {
         /// The newest point's size.
@@ -247,6 +250,39 @@ pub fn next_step(
         _ => Start::Dirty,
     };
     fitting(Step { from: newest.cloned(), to, start })
+}
+
+impl Conflict {
+    /// Whether seeding anew, over what the target holds, would resolve it.
+    pub fn is_broken_chain(&self) -> bool {
+        matches!(
+            self,
+            Conflict::Recreated { .. }
+                | Conflict::ParentGone(_)
+                | Conflict::ParentReplaced(_)
+                | Conflict::Shrunk { .. }
+                | Conflict::AcrossBoundary { .. }
+        )
+    }
+}
+
+/// The step that begins a broken chain anew on a target that keeps its points.
+///
+/// # Errors
+/// A [`Conflict`] that seeding anew does not resolve: the target is not ours or another disk's, or there is nothing newer
+/// on offer than its newest point.
+pub fn reseed_step(target: &TargetView, source: &SourceView, want: &Want) -> Result<Step, Conflict> {
+    let Some(state) = &target.state else { return Err(Conflict::NotOurs) };
+    match same_disk(state.disk(), &source.disk) {
+        Ok(()) | Err(Conflict::Recreated { .. }) => {}
+        Err(other) => return Err(other),
+    }
+    let newest = target.points.last();
+    let to = wanted(newest, source, want)?.ok_or(Conflict::NoSnapshots)?;
+    if to.size.bytes() > BLOB_BYTES_MAX {
+        return Err(Conflict::TooLarge(to.size.bytes()));
+    }
+    Ok(Step { from: newest.cloned(), to, start: Start::Reseed })
 }
 
 /// The snapshot to go to, or `None` where the newest point already holds it.
@@ -374,6 +410,7 @@ mod tests {
                     Start::Clean => "clean",
                     Start::Resume(_) => "resume",
                     Start::Dirty => "dirty",
+                    Start::Reseed => "reseed",
                 };
                 format!("{from}>{} {start}", step.to.at.id)
             }
@@ -421,6 +458,20 @@ mod tests {
         let mut other = applying(Some("1"), "2");
         other.points = vec![point("0", "0"), point("1", "1"), point("1", "again")];
         assert_eq!(check(Some(&other), &["1", "2"], &Want::Next, true), "1>2 resume");
+    }
+
+    #[test]
+    fn a_broken_chain_begins_anew_with_the_next_newer_snapshot() {
+        let step = |target: &TargetView, offered: &[&str]| reseed_step(target, &source(offered), &Want::Next);
+        let next = step(&sealed("2"), &["1", "3", "4"]).unwrap();
+        assert_eq!((next.to.at.id.as_str(), next.start), ("3", Start::Reseed));
+        assert_eq!(step(&sealed("2"), &["1", "2"]), Err(Conflict::NoSnapshots));
+        assert_eq!(step(&TargetView { state: None, points: Vec::new() }, &["1"]), Err(Conflict::NotOurs));
+        let mut other = source(&["3"]);
+        other.disk = DiskId::new("https://a/c/other", "then");
+        assert!(matches!(reseed_step(&sealed("2"), &other, &Want::Next), Err(Conflict::OtherDisk { .. })));
+        other.disk = DiskId::new("https://a/c/d", "later");
+        assert!(reseed_step(&sealed("2"), &other, &Want::Next).is_ok());
     }
 
     #[test]

@@ -181,11 +181,7 @@ impl ReplicateError {
                 Conflict::OtherDisk { .. } | Conflict::OutOfOrder { .. } | Conflict::TooLarge(_) => {
                     Class::Configuration
                 }
-                Conflict::Recreated { .. }
-                | Conflict::ParentGone(_)
-                | Conflict::ParentReplaced(_)
-                | Conflict::Shrunk { .. }
-                | Conflict::AcrossBoundary { .. } => Class::ChainBroken,
+                _ => Class::ChainBroken,
             },
             ReplicateError::State { error: StateError::NewerFormat(_), .. } => Class::Configuration,
             ReplicateError::State { .. } | ReplicateError::Foreign { .. } => Class::NotOurs,

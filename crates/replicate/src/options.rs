@@ -32,6 +32,8 @@ pub struct Options {
     pub host: String,
     /// Bring a target that was changed outside back to the source's content instead of refusing it.
     pub repair: bool,
+    /// Begin a broken chain of differences anew on the same target instead of refusing it.
+    pub reseed: bool,
     /// Ends the run early when cancelled: what is in flight settles, the target is marked, and the run can be resumed.
     pub stop: CancellationToken,
     /// Where progress is told.
@@ -86,6 +88,7 @@ impl Default for Options {
             watermark_every: Duration::from_secs(5),
             host: "unknown".to_owned(),
             repair: false,
+            reseed: false,
             stop: CancellationToken::new(),
             events: Events::default(),
             uptime: Uptime::default(),

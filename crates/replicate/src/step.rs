@@ -98,7 +98,7 @@ pub async fn step<S: Source, T: Target>(
     let point = run.gate_and_seal(&tally, progress).await?;
 
     let report = StepReport {
-        from: task.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+        from: run.parent().map(|parent| parent.id),
         to: task.names.id.clone(),
         point: point.id,
         disk_bytes: task.picture.size.bytes(),
@@ -122,7 +122,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     ///
     /// On a target that says it is sealed, a change is somebody else's and is refused unless repair was asked for.
     async fn may_be_touched(&self, found: &Found) -> Result<bool, ReplicateError> {
-        if found.is_clean() {
+        if found.is_clean() && self.task.start != Start::Reseed {
             return Ok(false);
         }
         if self.task.start != Start::Clean {
@@ -147,17 +147,23 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     fn announce(&self, floor: Pages) {
         let resumed = matches!(self.task.start, Start::Resume(_)).then(|| floor.bytes());
         self.engine.options.events.tell(&Event::Begun {
-            from: self.task.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+            from: self.parent().map(|parent| parent.id),
             to: self.task.names.id.clone(),
             disk_bytes: self.task.picture.size.bytes(),
             resumed_at: resumed,
         });
     }
 
+    /// The source snapshot that this one is a difference from.
+    fn parent(&self) -> Option<SnapshotRef> {
+        let from = self.task.from.as_ref().filter(|_| self.task.start != Start::Reseed);
+        from.map(|point| point.seal.snapshot.clone())
+    }
+
     fn mark(&self, watermark: Pages) -> State {
         State::Applying(Mark {
             disk: self.task.disk.clone(),
-            from: self.task.from.as_ref().map(|point| point.seal.snapshot.clone()),
+            from: self.parent(),
             to: self.task.names.clone(),
             run: self.id.clone(),
             host: self.engine.options.host.clone(),
@@ -170,7 +176,9 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     /// Moves the pages, while the watermark follows.
     async fn apply(&self, found: &Found, touched: bool, floor: Pages) -> Result<(Progress, Tally), ReplicateError> {
         let Engine { source, target, options } = self.engine;
-        let since = self.task.from.as_ref().map(|point| &point.id);
+        // What is gone since the old chain is known only by comparing whole page lists.
+        let reseed = self.task.start == Start::Reseed;
+        let since = self.task.from.as_ref().map(|point| &point.id).filter(|_| !reseed);
         let own = touched.then(|| own_difference(target, &self.resized(found), since));
         let lists = Lists::start(source, &self.task.picture, own);
         let mut planner = Planner::new(lists, floor, options.chunks);
@@ -179,6 +187,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             view: View::Snapshot(self.task.picture.id.clone()),
             target: Arc::clone(target),
             fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
+            compare: reseed,
         };
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
@@ -287,6 +296,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let claim = Claim {
             picture: self.task.picture.clone(),
             since: self.task.from.as_ref().map(|point| point.id.clone()),
+            by_content: self.task.start == Start::Reseed,
             run: self.id.clone(),
             epoch: self.epoch,
         };
@@ -299,7 +309,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
                 return Err(error);
             }
         };
-        if passed.settled_by_content > Pages::ZERO {
+        if passed.settled_by_content > Pages::ZERO && !claim.by_content {
             options.events.note(format!(
                 "the page lists of both sides differed on {} bytes; these were read on both sides and are equal",
                 passed.settled_by_content.bytes()
@@ -320,7 +330,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         Seal {
             disk: self.task.disk.clone(),
             snapshot: self.task.names.clone(),
-            parent: self.task.from.as_ref().map(|point| point.seal.snapshot.clone()),
+            parent: self.parent(),
             plan: tally.digest.clone().finish(),
             written_bytes: tally.difference.write_pages.bytes(),
             cleared_bytes: tally.difference.clear_pages.bytes(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pageferry_core::lineage::{Mark, Seal, State};
-use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step};
+use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, reseed_step};
 use pageferry_core::plan::PlanSummary;
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, Source, Target, View};
@@ -37,7 +37,7 @@ pub struct SyncReport {
 pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<SyncReport, ReplicateError> {
     let mut report = SyncReport::default();
     let found = look::target(&*engine.target).await?;
-    let (decision, source) = decide(engine, found.as_ref(), want, likely_evidence(found.as_ref())).await?;
+    let (decision, source) = decide(engine, found.as_ref(), want, likely_evidence(found.as_ref()), false).await?;
     let first = match decision {
         Decision::UpToDate(point) => {
             report.newest = Some(point.id);
@@ -56,7 +56,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     let (mut hold, before) = Hold::take(&engine.target, &engine.options).await?;
     let mut written = false;
     let result = async {
-        let mut evidence = None;
+        let (mut evidence, mut anew) = (None, false);
         loop {
             let found = look::target(&*engine.target).await?;
             let found = found.ok_or_else(|| ReplicateError::NoTarget(engine.target.address()))?;
@@ -64,7 +64,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                 Some(known) => known,
                 None => Evidence::of(&before, &found),
             };
-            let (decision, source) = decide(engine, Some(&found), want, known.untouched).await?;
+            let (decision, source) = decide(engine, Some(&found), want, known.untouched, anew).await?;
             match decision {
                 Decision::UpToDate(point) => {
                     report.newest = Some(point.id);
@@ -81,10 +81,21 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                     let known = if fresh { Evidence::handed_over() } else { known };
                     let task = if fresh { Task { start: Start::Clean, ..task } } else { task };
                     written = true;
-                    report.steps.push(step(engine, &hold, &found, &task, known, fresh).await?);
+                    match step(engine, &hold, &found, &task, known, fresh).await {
+                        Ok(done) => report.steps.push(done),
+                        // Only the service knows of some breaks, and says so when asked for the difference.
+                        Err(ReplicateError::Store(error))
+                            if error.kind() == ErrorKind::ChainBroken && engine.options.reseed && !anew =>
+                        {
+                            anew = true;
+                            hold.rotate().await?;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-            written = false;
+            (written, anew) = (false, false);
             hold.rotate().await?;
             evidence = Some(Evidence::handed_over());
         }
@@ -165,7 +176,7 @@ pub enum Plan {
 pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<Plan, ReplicateError> {
     let found = look::target(&*engine.target).await?;
     let evidence = likely_evidence(found.as_ref());
-    let (decision, source) = decide(engine, found.as_ref(), want, evidence).await?;
+    let (decision, source) = decide(engine, found.as_ref(), want, evidence, false).await?;
     let next = match decision {
         Decision::UpToDate(point) => return Ok(Plan::UpToDate(point)),
         Decision::Finish(seal) => return Ok(Plan::Finish(seal.snapshot.id)),
@@ -190,7 +201,7 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         _ => Vec::new(),
     };
     Ok(Plan::Step {
-        from: next.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+        from: task.picture.since,
         to: task.names.id,
         disk_bytes: task.picture.size.bytes(),
         difference: planner.tally().difference,
@@ -207,11 +218,13 @@ fn likely_evidence(found: Option<&Found>) -> bool {
     })
 }
 
+/// What to do, and what there is of the source. With `anew`, a step seeds anew whatever the words say.
 async fn decide<S: Source, T: Target>(
     engine: &Engine<S, T>,
     found: Option<&Found>,
     want: &Want,
     evidence: bool,
+    anew: bool,
 ) -> Result<(Decision, pageferry_core::next::SourceView), ReplicateError> {
     if found.is_some_and(|found| found.properties.copy_pending) {
         return Err(ReplicateError::Refused(format!(
@@ -220,17 +233,27 @@ async fn decide<S: Source, T: Target>(
         )));
     }
     let source = look::source(&*engine.source).await?;
-    let decision = next_step(found.map(|found| &found.view), &source, want, evidence)
-        .map_err(|conflict| ReplicateError::Conflict { target: engine.target.address(), conflict })?;
+    let decision = match (next_step(found.map(|found| &found.view), &source, want, evidence), found) {
+        (Ok(Decision::Step(_)), Some(found)) if anew => {
+            reseed_step(&found.view, &source, want).map(|step| Decision::Step(Box::new(step)))
+        }
+        (Err(conflict), Some(found)) if engine.options.reseed && conflict.is_broken_chain() => {
+            reseed_step(&found.view, &source, want).map(|step| Decision::Step(Box::new(step)))
+        }
+        (decision, _) => decision,
+    };
+    let decision =
+        decision.map_err(|conflict| ReplicateError::Conflict { target: engine.target.address(), conflict })?;
     Ok((decision, source))
 }
 
 fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Task {
+    let parent = step.from.as_ref().filter(|_| step.start != Start::Reseed);
     Task {
         from: step.from.clone(),
         picture: Picture {
             id: step.to.at.id.clone(),
-            since: step.from.as_ref().map(|point| point.seal.snapshot.id.clone()),
+            since: parent.map(|point| point.seal.snapshot.id.clone()),
             size: step.to.size,
         },
         disk: disk.clone(),

@@ -84,6 +84,8 @@ pub struct Route<S, T> {
     pub target: Arc<T>,
     /// What every write carries.
     pub fence: Fence,
+    /// Read the target first, and write only the pages that differ.
+    pub compare: bool,
 }
 
 /// Carries out `changes`, which ascend, are disjoint, and fit one request each.
@@ -101,7 +103,13 @@ pub async fn transfer<S: Source, T: Target, E>(
 ) -> Result<(Progress, Ending), E> {
     let mut changes = std::pin::pin!(changes.fuse());
     let mut stop = std::pin::pin!(stop);
-    let mut work = Work { tracker: Tracker::new(floor), bytes: 0, now: Progress::default(), in_flight: JoinSet::new() };
+    let mut work = Work {
+        compare: route.compare,
+        tracker: Tracker::new(floor),
+        bytes: 0,
+        now: Progress::default(),
+        in_flight: JoinSet::new(),
+    };
     work.now.watermark = floor;
     let mut held: Option<Change> = None;
     let (mut ending, mut broken) = (Ending::Complete, None);
@@ -152,6 +160,7 @@ pub async fn transfer<S: Source, T: Target, E>(
 
 /// What the loop owns.
 struct Work {
+    compare: bool,
     tracker: Tracker,
     bytes: u64,
     now: Progress,
@@ -163,25 +172,25 @@ impl Work {
     fn admits(&self, change: Change, budget: Budget, pace: &dyn Pace) -> bool {
         self.in_flight.is_empty()
             || (self.in_flight.len() < budget.requests.min(pace.in_flight_max())
-                && self.bytes + held_bytes(change) <= budget.bytes
+                && self.bytes + held_bytes(change, self.compare) <= budget.bytes
                 && self.tracker.spread() < budget.reach)
     }
 
     fn send<S: Source, T: Target>(&mut self, route: &Route<S, T>, change: Change) {
         self.tracker.sent(change.range);
-        self.bytes += held_bytes(change);
+        self.bytes += held_bytes(change, self.compare);
         let (source, target) = (Arc::clone(&route.source), Arc::clone(&route.target));
-        let (view, fence) = (route.view.clone(), route.fence.clone());
-        self.in_flight.spawn(async move { relay::relay(&*source, &view, &*target, &fence, change).await });
+        let (view, fence, compare) = (route.view.clone(), route.fence.clone(), route.compare);
+        self.in_flight.spawn(async move { relay::relay(&*source, &view, &*target, &fence, change, compare).await });
         self.now.in_flight = self.in_flight.len();
     }
 
     fn settle(&mut self, settled: Settled) {
         self.tracker.finished(settled.change.range);
-        self.bytes -= held_bytes(settled.change);
+        self.bytes -= held_bytes(settled.change, self.compare);
         let now = &mut self.now;
         match settled.change.kind {
-            Kind::Write => now.written_bytes += settled.change.range.bytes(),
+            Kind::Write => now.written_bytes += settled.written_bytes,
             Kind::Clear => now.cleared_bytes += settled.change.range.bytes(),
         }
         now.changes += 1;
@@ -193,10 +202,10 @@ impl Work {
     }
 }
 
-/// What a change holds in memory while it is in flight: a clear carries no data.
-fn held_bytes(change: Change) -> u64 {
+/// What a change holds in memory while it is in flight: a clear carries no data, a comparison twice as much.
+fn held_bytes(change: Change, compare: bool) -> u64 {
     match change.kind {
-        Kind::Write => change.range.bytes(),
+        Kind::Write => change.range.bytes() * if compare { 2 } else { 1 },
         Kind::Clear => 0,
     }
 }

@@ -80,11 +80,8 @@ mod tests {
 
     fn settled(refused: u32) -> Settled {
         let range = PageRange::new(Pages::ZERO, Pages::new(1)).unwrap();
-        Settled {
-            change: Change::clear(range),
-            read: None,
-            sent: Receipt { attempts: 1, refused, ..Receipt::default() },
-        }
+        let sent = Receipt { attempts: 1, refused, ..Receipt::default() };
+        Settled { change: Change::clear(range), read: None, sent, written_bytes: 0 }
     }
 
     #[test]

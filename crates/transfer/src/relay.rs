@@ -1,7 +1,7 @@
 //! One change, carried out by this machine: read from the source, written to the target.
 
-use pageferry_core::{Change, Kind};
-use pageferry_store::{Fence, Receipt, Source, StoreError, Target, View};
+use pageferry_core::{Canon, Change, Kind, PAGE_BYTES, PageRange, Pages};
+use pageferry_store::{Fence, PageData, Receipt, Source, StoreError, Target, View};
 
 /// A change that is durable, and how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Settled {
     pub read: Option<Receipt>,
     /// How the write or clear went.
     pub sent: Receipt,
+    /// Bytes written to the target.
+    pub written_bytes: u64,
 }
 
 impl Settled {
@@ -27,20 +29,76 @@ impl Settled {
 }
 
 /// Carries out `change`. The checksum that came with the bytes goes on with them, so that the target's service checks
-/// what the source's service vouched for.
+/// what the source's service vouched for. With `compare`, only pages that differ on the target are written.
 pub(crate) async fn relay(
     source: &impl Source,
     view: &View,
     target: &impl Target,
     fence: &Fence,
     change: Change,
+    compare: bool,
 ) -> Result<Settled, StoreError> {
-    match change.kind {
-        Kind::Write => {
-            let (data, read) = source.read(view, change.range, None).await?;
-            let sent = target.write(change.range, &data, fence).await?;
-            Ok(Settled { change, read: Some(read), sent })
+    if change.kind == Kind::Clear {
+        let sent = target.clear(change.range, fence).await?;
+        return Ok(Settled { change, read: None, sent, written_bytes: 0 });
+    }
+    let (data, mut read) = source.read(view, change.range, None).await?;
+    if !compare {
+        let sent = target.write(change.range, &data, fence).await?;
+        return Ok(Settled { change, read: Some(read), sent, written_bytes: change.range.bytes() });
+    }
+    let (have, read_back) = target.read(&View::Base, change.range, None).await?;
+    add(&mut read, read_back);
+    let (mut sent, mut written_bytes) = (Receipt::default(), 0);
+    for range in differing(change.range, data.bytes(), have.bytes()) {
+        let from = usize::try_from((range.start() - change.range.start()).bytes()).unwrap_or(usize::MAX);
+        let length = usize::try_from(range.bytes()).unwrap_or(usize::MAX);
+        let part = PageData::new(data.bytes().slice(from..from + length));
+        add(&mut sent, target.write(range, &part, fence).await?);
+        written_bytes += range.bytes();
+    }
+    Ok(Settled { change, read: Some(read), sent, written_bytes })
+}
+
+/// Adds what one more request cost to what the others did.
+fn add(sum: &mut Receipt, one: Receipt) {
+    sum.attempts += one.attempts;
+    sum.refused += one.refused;
+    sum.unknown_at = sum.unknown_at.max(one.unknown_at);
+    sum.elapsed += one.elapsed;
+}
+
+/// The runs of pages within `range` whose bytes are not the same.
+fn differing(range: PageRange, wanted: &[u8], have: &[u8]) -> Vec<PageRange> {
+    let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
+    let mut canon = Canon::default();
+    let mut runs = Vec::new();
+    for (index, (a, b)) in (0u64..).zip(wanted.chunks(page_bytes).zip(have.chunks(page_bytes))) {
+        let start = range.start() + Pages::new(index);
+        if a != b
+            && let Some(page) = PageRange::new(start, start + Pages::new(1))
+        {
+            // Pages that ascend one by one contradict nothing.
+            runs.extend(canon.push(Change::write(page)).ok().flatten());
         }
-        Kind::Clear => Ok(Settled { change, read: None, sent: target.clear(change.range, fence).await? }),
+    }
+    runs.extend(canon.finish());
+    runs.into_iter().map(|run| run.range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_runs_that_differ_are_named() {
+        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
+        let (mut wanted, have) = (vec![1u8; 8 * 512], vec![1u8; 8 * 512]);
+        assert!(differing(range(10, 18), &wanted, &have).is_empty());
+        wanted[0] = 2;
+        wanted[3 * 512] = 2;
+        wanted[5 * 512 - 1] = 2;
+        wanted[8 * 512 - 1] = 2;
+        assert_eq!(differing(range(10, 18), &wanted, &have), [range(10, 11), range(13, 15), range(17, 18)]);
     }
 }

@@ -39,7 +39,7 @@ async fn run<S: Source, T: Target>(
     in_flight: usize,
     stop: impl Future<Output = ()> + Send,
 ) -> (Progress, Ending) {
-    let route = Route { source: Arc::new(source), view: View::Base, target: Arc::new(target), fence };
+    let route = Route { source: Arc::new(source), view: View::Base, target: Arc::new(target), fence, compare: false };
     let chunks: Vec<_> = changes.iter().flat_map(|change| cut(*change, &POLICY)).map(Ok::<_, StoreError>).collect();
     let (progress, _) = watch::channel(Progress::default());
     transfer(&route, stream::iter(chunks), Pages::ZERO, budget, &mut Fixed(in_flight), &progress, stop).await.unwrap()
