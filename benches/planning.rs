@@ -104,6 +104,7 @@ fn sealed() -> Metadata {
         written_bytes: 0,
         cleared_bytes: 0,
         run: "made-up".to_owned(),
+        lease: "made-up".to_owned(),
         epoch: 1,
         sealed_at: "2023-01-28T00:00:00Z".to_owned(),
     };

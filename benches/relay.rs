@@ -31,7 +31,7 @@ async fn main() {
     let mut first = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("its address");
     let result = tokio::time::timeout(Duration::from_secs(300), relay(first.trim(), disk_mib << 20)).await;
-    child.kill().expect("the emulator stops");
+    child.kill().and_then(|()| child.wait()).expect("the emulator stops");
     result.expect("five minutes are enough");
 }
 

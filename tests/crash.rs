@@ -77,6 +77,8 @@ async fn killed_at_every_request<F: Fn(u64, &str, &str) -> Fate + Send + Sync + 
         // Whatever a dead process left behind, no point may lie.
         world.proven_points("backup").await;
         let mut second = world.process();
+        // The dead process's last renewal may arrive late and hold the target for longer than one lease.
+        second.options.lock_wait = Duration::from_secs(120);
         second.options.chunks = ChunkPolicy::with_request_bytes(2 * 512).unwrap();
         let report = second.sync("disk", "backup", Want::Next).await.unwrap();
         report.unwrap_or_else(|error| panic!("after death at request {n}: {error}"));

@@ -38,7 +38,7 @@ impl Cloud {
     fn new() -> Cloud {
         let cloud = Cloud { service: Service::start(), pageferry: tools::pageferry() };
         for container in ["disks", "backups"] {
-            run(tools::python(), [tools::blobs_script().into(), cloud.service.url(), "container".into(), container.to_owned()].map(PathBuf::from));
+            cloud.service.blobs(&["container", container], "");
         }
         cloud
     }
@@ -63,9 +63,7 @@ impl Cloud {
         let plan = json!({
             "image": vhd, "size": data.len(), "writes": pairs(&changes.writes), "clears": pairs(&changes.clears),
         });
-        let script = tools::blobs_script();
-        let arguments = [script.to_str().unwrap(), &self.service.url(), "write", SOURCE];
-        tools::run_with(&tools::python(), arguments, &plan.to_string());
+        self.service.blobs(&["write", SOURCE], &plan.to_string());
         let said = self.pageferry(&["snapshot", &self.url(SOURCE)]);
         let snapshot = one(&said, "snapshot")["snapshot"].as_str().unwrap().to_owned();
         Picture { snapshot, vhd, data, changes }
@@ -84,7 +82,10 @@ impl Cloud {
             assert_eq!(step["disk_bytes"], picture.data.len());
             assert_eq!(step["changed_bytes"], written, "{step}");
             assert_eq!(step["freed_bytes"], cleared, "{step}");
-            assert_eq!(step["written_bytes"], written, "a byte moved that had not changed, or the other way round: {step}");
+            assert_eq!(
+                step["written_bytes"], written,
+                "a byte moved that had not changed, or the other way round: {step}"
+            );
             assert_eq!(step["cleared_bytes"], cleared, "{step}");
         }
     }
@@ -111,9 +112,10 @@ fn one<'a>(lines: &'a [Value], kind: &str) -> &'a Value {
 #[test]
 fn a_real_disk_comes_back_from_each_of_its_points() {
     tools::prepare(&["disk", "python"]);
-    let home = tools::scratch("real-disk");
+    let scratch = tools::scratch();
+    let home = scratch.path();
     let cloud = Cloud::new();
-    let mut disk = Image::make(&home, 96 * MIB);
+    let mut disk = Image::make(home, 96 * MIB);
 
     let installed = cloud.snapshot(None, disk.wrap("0.vhd"));
     cloud.sync(&[&installed], &[]);
@@ -149,8 +151,8 @@ fn a_real_disk_comes_back_from_each_of_its_points() {
     cloud.sync(&[&last], &["--request-size", "1M"]);
 
     let pictures = [installed, changed, freed, grown, last];
-    each_point_equals_the_truth(&cloud, &pictures, &home);
-    restored_images_are_whole(&cloud, &pictures, &home);
+    each_point_equals_the_truth(&cloud, &pictures, home);
+    restored_images_are_whole(&cloud, &pictures, home);
 }
 
 /// As the Python SDK reads them.
@@ -159,9 +161,7 @@ fn each_point_equals_the_truth(cloud: &Cloud, pictures: &[Picture], home: &Path)
     let points: Vec<_> = points.iter().filter(|line| line["type"] == "point").collect();
     let directory = home.join("read");
     fs::create_dir(&directory).unwrap();
-    let script = tools::blobs_script();
-    let arguments = [script.to_str().unwrap(), &cloud.service.url(), "read", TARGET, directory.to_str().unwrap()];
-    let read = String::from_utf8(run(tools::python(), arguments).stdout).unwrap();
+    let read = cloud.service.blobs(&["read", TARGET, directory.to_str().unwrap()], "");
     let read: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((read.len(), points.len()), (pictures.len(), pictures.len()));
     for ((read, point), picture) in read.iter().zip(points).zip(pictures) {

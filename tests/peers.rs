@@ -9,7 +9,7 @@ use std::process::Command;
 
 use pageferry_emulator::sas::{AccountSas, account_sas};
 use pageferry_emulator::{DEV_ACCOUNT, DEV_KEY};
-use tools::{Service, finish, run};
+use tools::{Service, finish};
 
 const MIB: u64 = 1 << 20;
 
@@ -36,8 +36,13 @@ impl Azcopy {
     fn copy(&self, from: &str, to: &str, flags: &[&str]) {
         let mut command = Command::new(&self.program);
         command.args(["copy", from, to, "--skip-version-check", "--output-level", "essential"]).args(flags);
-        command.env("AZCOPY_LOG_LOCATION", self.home.join("log")).env("AZCOPY_JOB_PLAN_LOCATION", self.home.join("plan"));
-        command.env("AZCOPY_DISABLE_SYSLOG", "true").env("AZCOPY_CONCURRENCY_VALUE", "4").env("AZCOPY_BUFFER_GB", "0.3");
+        command
+            .env("AZCOPY_LOG_LOCATION", self.home.join("log"))
+            .env("AZCOPY_JOB_PLAN_LOCATION", self.home.join("plan"));
+        command
+            .env("AZCOPY_DISABLE_SYSLOG", "true")
+            .env("AZCOPY_CONCURRENCY_VALUE", "4")
+            .env("AZCOPY_BUFFER_GB", "0.3");
         let output = finish(&mut command, &[0]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains("Final Job Status: Completed\n"), "{said}");
@@ -76,12 +81,12 @@ fn make_disk(path: &Path) {
 
 #[test]
 fn azcopy_uploads_downloads_and_copies_between_blobs() {
-    let home = tools::scratch("azcopy");
+    let scratch = tools::scratch();
+    let home = scratch.path();
     tools::prepare(&["python"]);
-    let azcopy = Azcopy::new(&home);
+    let azcopy = Azcopy::new(home);
     let service = Service::start();
-    let script = tools::blobs_script();
-    run(tools::python(), [script.to_str().unwrap(), &service.url(), "container", "disks"]);
+    service.blobs(&["container", "disks"], "");
     let blob = |name: &str| format!("{}/disks/{name}?{}", service.url(), sas());
     let local = |name: &str| home.join(name);
     let text = |path: &Path| path.to_str().unwrap().to_owned();

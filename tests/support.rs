@@ -3,6 +3,8 @@
 //! Time is tokio's and paused, so leases run out and quiet periods pass in no time. Each [`Process`] has a transport of its
 //! own; when that dies, nothing the process still tries reaches the service, as if the machine had lost its power.
 
+pub mod sim_world;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -11,7 +11,7 @@ const PAGE: usize = 512;
 
 /// A raw disk with one ext4 file system, and a place beside it for files on their way in.
 #[derive(Debug)]
-pub struct Image {
+pub(crate) struct Image {
     home: PathBuf,
     raw: PathBuf,
     chance: u64,
@@ -19,16 +19,16 @@ pub struct Image {
 
 /// What has to be done to a page blob so that it equals the second of two pictures. Bytes, half-open.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// What differs and is not empty.
-    pub writes: Vec<Range<u64>>,
+    pub(crate) writes: Vec<Range<u64>>,
     /// What held data and is empty now.
-    pub clears: Vec<Range<u64>>,
+    pub(crate) clears: Vec<Range<u64>>,
 }
 
 impl Image {
     /// An image of `bytes` in `home` that holds the workspace's own sources, and some large files.
-    pub fn make(home: &Path, bytes: u64) -> Image {
+    pub(crate) fn make(home: &Path, bytes: u64) -> Image {
         let mut image = Image { home: home.to_owned(), raw: home.join("disk.raw"), chance: 0x9E37_79B9_7F4A_7C15 };
         let tree = home.join("tree");
         copy_sources(&workspace().join("crates"), &tree);
@@ -44,7 +44,7 @@ impl Image {
     }
 
     /// Puts a new file of `bytes` at `path`, a path on the file system.
-    pub fn put(&mut self, path: &str, bytes: usize) {
+    pub(crate) fn put(&mut self, path: &str, bytes: usize) {
         let new = self.home.join("new.bin");
         let noise = self.noise(bytes);
         fs::write(&new, noise).unwrap();
@@ -52,7 +52,7 @@ impl Image {
     }
 
     /// Carries out one command of debugfs. That ends well whatever happens, so anything it complains of is an error.
-    pub fn debugfs(&self, command: &str) {
+    pub(crate) fn debugfs(&self, command: &str) {
         let output = run("debugfs", ["-w".as_ref(), "-R".as_ref(), command.as_ref(), self.raw.as_os_str()]);
         let complaints = String::from_utf8_lossy(&output.stderr);
         let complaints: Vec<_> = complaints.lines().filter(|line| !line.starts_with("debugfs 1.")).collect();
@@ -60,20 +60,20 @@ impl Image {
     }
 
     /// Gives back what the file system does not use, as holes in the file.
-    pub fn discard(&self) {
+    pub(crate) fn discard(&self) {
         // 1 means that something was put right: the free counts that debugfs does not keep.
         finish(Command::new("e2fsck").args(["-f", "-y", "-E", "discard"]).arg(&self.raw), &[0, 1]);
     }
 
     /// Makes the disk and its file system larger.
-    pub fn grow(&self, bytes: u64) {
+    pub(crate) fn grow(&self, bytes: u64) {
         finish(Command::new("e2fsck").args(["-f", "-y"]).arg(&self.raw), &[0, 1]);
         fs::OpenOptions::new().write(true).open(&self.raw).unwrap().set_len(bytes).unwrap();
         run("resize2fs", [self.raw.as_os_str()]);
     }
 
     /// The disk as a fixed VHD, after a look at whether its file system is in order.
-    pub fn wrap(&self, name: &str) -> PathBuf {
+    pub(crate) fn wrap(&self, name: &str) -> PathBuf {
         is_clean(&self.raw);
         let vhd = self.home.join(name);
         let options = "subformat=fixed,force_size";
@@ -95,12 +95,12 @@ impl Image {
 }
 
 /// The file system in `raw` is without a fault.
-pub fn is_clean(raw: &Path) {
+pub(crate) fn is_clean(raw: &Path) {
     finish(Command::new("e2fsck").arg("-fn").arg(raw), &[0]);
 }
 
 /// The changes from one picture to the next. What was cut off or never there counts as empty.
-pub fn changes(before: &[u8], after: &[u8]) -> Changes {
+pub(crate) fn changes(before: &[u8], after: &[u8]) -> Changes {
     let mut changes = Changes::default();
     for (page, data) in after.chunks(PAGE).enumerate() {
         let at = page * PAGE;
@@ -115,12 +115,12 @@ pub fn changes(before: &[u8], after: &[u8]) -> Changes {
 }
 
 /// The ranges of a picture that hold anything.
-pub fn allocated(picture: &[u8]) -> Vec<Range<u64>> {
+pub(crate) fn allocated(picture: &[u8]) -> Vec<Range<u64>> {
     changes(&[], picture).writes
 }
 
 /// The length of all `ranges`.
-pub fn bytes(ranges: &[Range<u64>]) -> u64 {
+pub(crate) fn bytes(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Other people's programs that the tests hold ours against. Whatever is there already is left alone.
 #
-#   prepare.sh DIRECTORY [disk] [python] [azcopy]
+#   prepare.sh DIRECTORY [build] [disk] [python] [azcopy]
 #
+#   build    a C compiler and linker, and cargo's formatter and linter
 #   disk     mke2fs, debugfs, e2fsck, resize2fs and qemu-img, from the system's packages
 #   python   DIRECTORY/venv with the Python storage SDK
 #   azcopy   DIRECTORY/azcopy/azcopy, from npm, and the library it is linked with
@@ -12,7 +13,7 @@
 set -euo pipefail
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
-directory=${1:?usage: prepare.sh DIRECTORY [disk] [python] [azcopy]}
+directory=${1:?usage: prepare.sh DIRECTORY [build] [disk] [python] [azcopy]}
 shift
 mkdir -p "$directory"
 directory=$(cd "$directory" && pwd)
@@ -40,6 +41,13 @@ package() {
   fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >&2 9>&- ||
     give_up "$2 is missing, and apt-get could not install the package $1"
+}
+
+build() {
+  command -v cc >/dev/null || package build-essential "a C compiler"
+  if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    rustup component add rustfmt clippy >&2 || give_up "cargo fmt or cargo clippy is missing, and rustup could not add it"
+  fi
 }
 
 disk() {
@@ -89,7 +97,7 @@ azcopy() {
 
 for part in "$@"; do
   case $part in
-    disk | python | azcopy) "$part" ;;
+    build | disk | python | azcopy) "$part" ;;
     *) give_up "nobody knows how to prepare $part" ;;
   esac
 done

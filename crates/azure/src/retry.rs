@@ -125,7 +125,9 @@ impl Wire {
             let pause = self.pause(attempts, fault.retry_after);
             let kind = match verdict {
                 Verdict::Final(kind) => kind,
-                Verdict::Again if attempts < policy.attempts_max && receipt.elapsed + pause <= policy.budget => {
+                Verdict::Again
+                    if attempts < policy.attempts_max && receipt.elapsed.saturating_add(pause) <= policy.budget =>
+                {
                     tokio::time::sleep(pause).await;
                     continue;
                 }

@@ -53,7 +53,7 @@ impl Target for PageBlob {
         self.change_blob(Operation::Create, attempt).await.result
     }
 
-    async fn acquire(&self, lease: &LeaseId, duration: Duration) -> Result<(), StoreError> {
+    async fn acquire(&self, lease: &LeaseId, duration: Duration) -> Result<Receipt, StoreError> {
         let wire = self.wire();
         let Ok(seconds) = i32::try_from(duration.as_secs()) else {
             return Err(self.invalid(Operation::AcquireLease, "a lease lasts 15 to 60 seconds"));
@@ -67,7 +67,7 @@ impl Target for PageBlob {
             let headers = wire.typed(wire.blob.acquire_lease(seconds, Some(options))).await?;
             is_ours(&headers, lease)
         };
-        self.change_blob(Operation::AcquireLease, attempt).await.result
+        Ok(self.change_blob(Operation::AcquireLease, attempt).await.with_receipt()?.1)
     }
 
     async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
@@ -80,14 +80,14 @@ impl Target for PageBlob {
         self.change_blob(Operation::RenewLease, attempt).await.result
     }
 
-    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<(), StoreError> {
+    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<Receipt, StoreError> {
         let wire = self.wire();
         let attempt = || async {
             let options = BlobClientChangeLeaseOptions { timeout: wire.write_timeout(), ..Default::default() };
             let call = wire.blob.change_lease(from.0.clone(), to.0.clone(), Some(options));
             is_ours(&wire.typed(call).await?, to)
         };
-        self.change_blob(Operation::ChangeLease, attempt).await.result
+        Ok(self.change_blob(Operation::ChangeLease, attempt).await.with_receipt()?.1)
     }
 
     async fn release(&self, lease: &LeaseId) -> Result<(), StoreError> {
@@ -150,7 +150,7 @@ impl Target for PageBlob {
         self.change_blob(Operation::SetMetadata, attempt).await.result
     }
 
-    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Etag, StoreError> {
+    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Receipt, StoreError> {
         let wire = self.wire();
         let attempt = || async {
             let options = PageBlobClientResizeOptions {
@@ -160,7 +160,7 @@ impl Target for PageBlob {
             };
             etag(&wire.typed(wire.pages.resize(size.bytes(), Some(options))).await?)
         };
-        self.change_blob(Operation::Resize, attempt).await.result
+        Ok(self.change_blob(Operation::Resize, attempt).await.with_receipt()?.1)
     }
 
     async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {

@@ -1,8 +1,8 @@
 //! Where words go: data to stdout, people's words to stderr.
 //!
-//! Whatever a command has to say is one value that is both [`Display`] and [`Serialize`]: a text for people, or one JSON
-//! line with its version, type and time. A reader of stdout that goes away ends nothing; what it no longer wants is
-//! dropped, and the run ends as it would have.
+//! Whatever a command has to say is one value that is both [`Display`] and [`Serialize`]: a text for people, or one
+//! JSON line with its version, type and time. A reader of stdout that goes away ends nothing; what it no longer wants
+//! is dropped, and the run ends as it would have.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -68,6 +68,14 @@ impl Console {
         }
     }
 
+    /// Says `value`, which is data for a program, and only of passing interest for people.
+    pub(crate) fn aside<T: Say>(&self, value: &T) {
+        match self.output {
+            Output::Text => self.tell(&value.to_string()),
+            Output::Json => self.object(value),
+        }
+    }
+
     /// Says `value` on stdout if that is read by a program.
     pub(crate) fn say_json<T: Say>(&self, value: &T) {
         if self.is_json() {
@@ -87,11 +95,14 @@ impl Console {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
-    /// The last words of a run that failed.
+    /// The last words of a run that failed. They quote what was typed, and that may be a secret in the wrong place.
     pub(crate) fn fail(&self, failure: &Failure) {
+        let message = pageferry_azure::scrub(&failure.message);
         match self.output {
-            Output::Text => self.tell(&format!("error: {}", failure.message)),
-            Output::Json => self.object(&Last::of(failure)),
+            Output::Text => self.tell(&format!("error: {message}")),
+            Output::Json => {
+                self.object(&Last { code: failure.exit.code(), name: failure.exit.name(), message });
+            }
         }
     }
 
@@ -130,24 +141,18 @@ fn now() -> String {
 }
 
 #[derive(Serialize)]
-struct Last<'a> {
+struct Last {
     code: u8,
     name: &'static str,
-    message: &'a str,
+    message: String,
 }
 
-impl Last<'_> {
-    fn of(failure: &Failure) -> Last<'_> {
-        Last { code: failure.exit.code(), name: failure.exit.name(), message: &failure.message }
-    }
-}
-
-impl Display for Last<'_> {
+impl Display for Last {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.message.fmt(f)
     }
 }
 
-impl Say for Last<'_> {
+impl Say for Last {
     const TYPE: &'static str = "error";
 }

@@ -1,5 +1,5 @@
-//! How a run can end. The codes are an interface: schedulers act on them, so a code belongs to a class of endings, not to
-//! a case, and never changes its meaning. `docs/exit-codes.md` is the same table for people; a test compares the two.
+//! How a run can end. The codes are an interface: schedulers act on them, so a code belongs to a class of endings, not
+//! to a case, and never changes its meaning. `docs/exit-codes.md` is the same table for people; a test compares the two.
 
 use std::process::ExitCode;
 

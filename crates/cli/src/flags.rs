@@ -93,6 +93,9 @@ pub(crate) struct PlanFlags {
     /// Plan for a target that was changed outside, as `sync --repair` would do it
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Plan for a chain that is broken, as `sync --reseed` would do it
+    #[arg(long)]
+    pub(crate) reseed: bool,
     #[command(flatten)]
     pub(crate) size: RequestSize,
 }
@@ -109,6 +112,9 @@ pub(crate) struct SyncFlags {
     /// Bring a target that was changed outside pageferry back in line with the source
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Where the chain of differences is broken, compare everything and go on with the same target
+    #[arg(long)]
+    pub(crate) reseed: bool,
     #[command(flatten)]
     pub(crate) size: RequestSize,
     #[command(flatten)]
@@ -267,8 +273,7 @@ impl Flags {
                 let _ = error.print();
                 return Exit::Done;
             }
-            // The message quotes what was typed, and a URL may have been typed with its signature.
-            let message = pageferry_azure::scrub(&error.render().to_string());
+            let message = error.render().to_string();
             let console = Console::new(if asks_for_json(&words) { Output::Json } else { Output::Text });
             let message = message.trim_end();
             console.fail(&Failure::usage(message.strip_prefix("error: ").unwrap_or(message)));

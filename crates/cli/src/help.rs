@@ -68,6 +68,7 @@ Examples:
   pageferry sync $DISK $TARGET
   pageferry sync $DISK $TARGET --latest-only
   pageferry sync $DISK $TARGET --to 2026-05-16T20:11:11.0777366Z
+  pageferry sync $DISK $TARGET --reseed         after code 5
   pageferry sync $NEWDISK $TARGET --adopt       after a restore of the newest point to NEWDISK
   pageferry sync $DISK $TARGET -o json          events and results, one object a line";
 

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_binary_units() {
-        for (text, expected) in [("512", 512), ("64K", 64 << 10), ("4m", 4 << 20), ("4 MiB", 4 << 20), ("1G", 1 << 30)] {
+        for (text, expected) in [("512", 512), ("64K", 64 << 10), ("4m", 4 << 20), ("4 MiB", 4 << 20), ("1G", 1 << 30)]
+        {
             assert_eq!(parse_bytes(text), Ok(expected), "{text}");
         }
         for text in ["", "M", "4X", "-1", "1.5M", "99999999999T"] {
@@ -97,8 +98,13 @@ mod tests {
 
     #[test]
     fn times_keep_two_units() {
-        let cases =
-            [(250, "250 ms"), (1_340, "1.3 s"), (61_000, "1 min 1 s"), (7_260_000, "2 h 1 min"), (90_000_000, "1 d 1 h")];
+        let cases = [
+            (250, "250 ms"),
+            (1_340, "1.3 s"),
+            (61_000, "1 min 1 s"),
+            (7_260_000, "2 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ];
         for (millis, expected) in cases {
             assert_eq!(duration(Duration::from_millis(millis)), expected);
         }

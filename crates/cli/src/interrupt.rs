@@ -1,8 +1,8 @@
 //! Being asked to stop.
 //!
 //! The first SIGINT or SIGTERM asks: what is in flight settles, the target is marked, and the same command goes on from
-//! there another time. The second ends the process at once, which the next run can cope with just as well; it only has to
-//! wait a little longer.
+//! there another time. The second ends the process at once, which the next run can cope with just as well; it only has
+//! to wait a little longer.
 
 use std::sync::{Arc, OnceLock};
 

@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     lease: Duration,
     quiesce: Duration,
     repair: bool,
+    reseed: bool,
 }
 
 impl Job {
@@ -64,7 +65,8 @@ impl Job {
             Command::Demo => Job::Demo,
             Command::Emulator(flags) => Job::Emulator(emulator::Job::from_flags(flags)?),
             Command::Snapshot(flags) => {
-                let disk = source("DISK", &flags.disk, flags.source.source_sas.as_deref(), flags.auth.auth.as_deref(), "");
+                let disk =
+                    source("DISK", &flags.disk, flags.source.source_sas.as_deref(), flags.auth.auth.as_deref(), "");
                 Job::Snapshot(snapshot::Job { disk: disk.place(1, QUIESCE)? })
             }
             Command::Plan(flags) => Job::Plan(plan_job(&flags)?),
@@ -94,21 +96,27 @@ impl Job {
 }
 
 fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
-    let settings = Settings { repair: flags.repair, ..Settings::of(flags.size.request_size) };
+    let settings = Settings { repair: flags.repair, reseed: flags.reseed, ..Settings::of(flags.size.request_size) };
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let to = "; `--to` names a snapshot";
-    Ok(plan::Job {
+    let job = plan::Job {
         source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
             .place(settings.concurrency, QUIESCE)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.concurrency, QUIESCE)?,
         want: want(&flags.want),
         settings,
-    })
+    };
+    same_blob(&job.source, &job.target)?;
+    Ok(job)
 }
 
 fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
-    let settings = Settings { repair: flags.repair, ..Settings::expert(flags.size.request_size, &flags.expert) };
+    let settings = Settings {
+        repair: flags.repair,
+        reseed: flags.reseed,
+        ..Settings::expert(flags.size.request_size, &flags.expert)
+    };
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let to = "; `--to` names a snapshot";
@@ -141,7 +149,7 @@ fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
             .place(settings.concurrency, settings.quiesce)?;
         same_blob(&target, &disk)?;
         settings.check_quiesce(&disk)?;
-        restore::Destination::Blob(disk)
+        restore::Destination::Blob(Box::new(disk))
     } else {
         file(flags.destination)?
     };
@@ -160,13 +168,7 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
     })
 }
 
-fn source<'a>(
-    what: &'a str,
-    url: &'a str,
-    sas: Option<&'a str>,
-    auth: Option<&'a str>,
-    instead: &'a str,
-) -> Named<'a> {
+fn source<'a>(what: &'a str, url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>, instead: &'a str) -> Named<'a> {
     Named { url, what, instead, side: Side::Source, sas, auth }
 }
 
@@ -220,6 +222,7 @@ impl Settings {
             lease: defaults.lease,
             quiesce: QUIESCE,
             repair: false,
+            reseed: false,
         }
     }
 
@@ -232,6 +235,7 @@ impl Settings {
             lease: Duration::from_secs(flags.lease_duration.into()),
             quiesce: Duration::from_secs(flags.quiesce.into()),
             repair: false,
+            reseed: false,
         }
     }
 
@@ -261,6 +265,7 @@ impl Settings {
             quiesce: self.quiesce,
             host: host_name(),
             repair: self.repair,
+            reseed: self.reseed,
             stop: scene.interrupt.stop().clone(),
             events: reporter.events(),
             ..Options::default()

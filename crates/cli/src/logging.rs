@@ -1,7 +1,7 @@
 //! The log, for whoever has to find out what happened: to stderr, off unless asked for, and free of secrets.
 //!
-//! The SDK and the HTTP client log as well, and they know nothing of our care with signatures. So every line goes through
-//! the same scrubber as everything else, whoever wrote it.
+//! The SDK and the HTTP client log as well, and they know nothing of our care with signatures. So every line goes
+//! through the same scrubber as everything else, whoever wrote it.
 
 use std::io::{self, Write};
 
@@ -21,8 +21,8 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// Starts the log. The emulator's own warnings are shown even where nothing was asked for: there is nowhere else that it
-/// could say that its journal is damaged.
+/// Starts the log. The emulator's own warnings are shown even where nothing was asked for: there is nowhere else that
+/// it could say that its journal is damaged.
 pub(crate) fn start(level: LogLevel) {
     let directives = match level {
         LogLevel::Off => "off,pageferry_emulator=warn",

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pageferry_azure::{Address, AuthMode, Credential, Flags, Options, PageBlob, RetryPolicy, Side, client};
+use pageferry_azure::{
+    Address, AuthMode, Credential, CredentialError, Flags, Options, PageBlob, RetryPolicy, Side, client,
+};
 use pageferry_store::{ErrorKind, Source, View};
 
 use crate::exit::{Exit, Failure};
@@ -49,6 +51,12 @@ impl Named<'_> {
     pub(crate) fn place(self, connections: usize, quiesce: Duration) -> Result<Place, Failure> {
         let address = Address::parse(self.url)
             .map_err(|error| Failure::usage(format!("{} is not the URL of a page blob: {error}", self.what)))?;
+        if address.blob().contains("sig=") {
+            return Err(Failure::usage(format!(
+                "{} has a SAS in the blob's name: its `?` is percent-encoded, write it as it is",
+                self.what
+            )));
+        }
         if let Some(snapshot) = address.snapshot() {
             return Err(Failure::usage(format!(
                 "{} names snapshot {snapshot} of {}, but the blob itself is meant: leave `?snapshot=…` off{}",
@@ -57,8 +65,11 @@ impl Named<'_> {
                 self.instead
             )));
         }
-        let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(AuthMode::parse).transpose()? };
-        let credential = Credential::resolve(&address, self.side, &|name| std::env::var(name).ok(), &flags)?;
+        let credential = self.credential(&address).map_err(|error| {
+            let failure = Failure::from(error);
+            let message = format!("cannot sign in to {}: {}", address.url(), failure.message);
+            Failure { message, ..failure }
+        })?;
         let mut options = Options { connections, ..Options::default() };
         // No write may outlive the quiet period that the next run waits for.
         options.write_timeout = WRITE_TIMEOUT.min((quiesce * 2 / 3).max(Duration::from_secs(1)));
@@ -66,6 +77,11 @@ impl Named<'_> {
             .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
         options.transport = Some(transport);
         Ok(Place { address, credential, options })
+    }
+
+    fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
+        let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(AuthMode::parse).transpose()? };
+        Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags)
     }
 }
 

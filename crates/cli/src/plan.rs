@@ -3,11 +3,14 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use pageferry_azure::PageBlob;
 use pageferry_core::SnapshotId;
+use pageferry_core::lineage::State;
 use pageferry_core::next::Want;
 use pageferry_core::plan::PlanSummary;
-use pageferry_replicate::Engine;
 use pageferry_replicate::sync::{Plan, plan};
+use pageferry_replicate::take::first_own_change;
+use pageferry_replicate::{Engine, ReplicateError, look};
 use pageferry_store::Source;
 use serde::Serialize;
 
@@ -16,7 +19,8 @@ use crate::human::{bytes, count, duration};
 use crate::job::{Scene, Settings};
 use crate::place::Place;
 use crate::progress::Reporter;
-use crate::report::{millis, say};
+use crate::report::{Note, millis, say};
+use crate::sync::explained;
 
 /// What one standard page blob takes (Azure: scalability targets for Blob storage).
 const BLOB_BYTES_PER_SEC: u64 = 60 << 20;
@@ -36,6 +40,8 @@ pub(crate) struct Job {
 enum Action {
     /// A first copy.
     Seed,
+    /// A first copy of a disk whose chain is broken, onto what the target holds.
+    Reseed,
     /// A difference.
     Step,
     /// Only the snapshot that makes a point.
@@ -146,18 +152,26 @@ impl Display for Planned {
         writeln!(f, "target    {}", self.target)?;
         match (self.action, &self.from) {
             (Action::UpToDate, _) => {
-                return write!(f, "step      none: the newest point holds source snapshot {to}, and nothing newer is wanted");
+                return write!(
+                    f,
+                    "step      none: the newest point holds source snapshot {to}, and nothing newer is wanted"
+                );
             }
             (Action::Finish, _) => {
                 return write!(f, "step      finish source snapshot {to}: all is copied, only the point is missing");
             }
             (_, Some(from)) => writeln!(f, "step      {from} to {to}")?,
+            (Action::Reseed, None) => {
+                writeln!(f, "step      reseed from {to}: all of it is compared, and what differs is written")?;
+            }
             (_, None) => writeln!(f, "step      seed from {to}")?,
         }
         writeln!(f, "disk      {}", bytes(self.disk_bytes))?;
         writeln!(f, "changed   {} in {}", bytes(self.changed_bytes), count(self.changed_ranges, "range"))?;
         writeln!(f, "cleared   {} in {}", bytes(self.cleared_bytes), count(self.cleared_ranges, "range"))?;
-        if (self.write_bytes, self.clear_bytes) != (self.changed_bytes, self.cleared_bytes) {
+        if self.action == Action::Reseed {
+            writeln!(f, "to do     write {} at most, clear {}", bytes(self.write_bytes), bytes(self.clear_bytes))?;
+        } else if (self.write_bytes, self.clear_bytes) != (self.changed_bytes, self.cleared_bytes) {
             writeln!(
                 f,
                 "to do     write {}, clear {}: an earlier run has done a part, or left something to set right",
@@ -172,7 +186,8 @@ impl Display for Planned {
             Limit::RequestsPerSecond => format!("{BLOB_REQUESTS_PER_SEC} requests/s"),
         };
         let time = duration(Duration::from_millis(self.at_least_ms));
-        write!(f, "time      at least {time} at {limit}, what one standard page blob takes")?;
+        let least = if self.action == Action::Reseed { "at most" } else { "at least" };
+        write!(f, "time      {least} {time} at {limit}, what one standard page blob takes")?;
         match &self.more[..] {
             [] => Ok(()),
             [first, ..] => write!(
@@ -190,13 +205,44 @@ impl Job {
         let planned = scene.interrupt.or(async {
             let (source, target) = tokio::try_join!(self.source.reach(), self.target.reach())?;
             let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
-            let plan = plan(&engine, &self.want).await?;
-            Ok(Planned::new(engine.source.address(), engine.target.address(), plan))
+            let plan = plan(&engine, &self.want).await.map_err(|error| explained(error, &engine))?;
+            let mut planned = Planned::new(engine.source.address(), engine.target.address(), plan);
+            if planned.action == Action::Seed && self.reseeds(&engine).await? {
+                planned.action = Action::Reseed;
+            }
+            let stepping = matches!(planned.action, Action::Step) && !engine.options.repair;
+            let doubt = if stepping { self.doubt(&engine).await? } else { None };
+            Ok((planned, doubt))
         });
         let planned = planned.await;
         reporter.finish();
-        scene.console.say(&planned?);
+        let (planned, doubt) = planned?;
+        if let Some(note) = doubt {
+            scene.console.aside(&note);
+        }
+        scene.console.say(&planned);
         Ok(())
+    }
+
+    /// Whether a copy as a whole goes onto a target that has points.
+    async fn reseeds(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<bool, ReplicateError> {
+        Ok(look::target(&*engine.target).await?.is_some_and(|found| !found.view.points.is_empty()))
+    }
+
+    /// A word on a target that was written to since its newest point. Whether that matters, a sync finds out by reading.
+    async fn doubt(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<Option<Note>, ReplicateError> {
+        let Some(found) = look::target(&*engine.target).await? else { return Ok(None) };
+        let newest = found.view.points.last().filter(|newest| match &found.view.state {
+            Some(State::Sealed(seal)) => seal.run == newest.seal.run && !found.is_clean(),
+            _ => false,
+        });
+        let Some(newest) = newest else { return Ok(None) };
+        let Some(what) = first_own_change(&engine.target, &found, Some(&newest.id)).await? else { return Ok(None) };
+        let text = format!(
+            "the target was written to since its newest point ({what}): unless its content is unchanged, a sync refuses it \
+             without --repair"
+        );
+        Ok(Some(Note { text }))
     }
 }
 

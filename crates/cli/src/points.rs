@@ -1,11 +1,10 @@
 //! `pageferry points`: what a target holds.
 
 use pageferry_core::lineage::State;
-use pageferry_core::next::Conflict;
 use pageferry_replicate::{ReplicateError, look};
 use pageferry_store::Source;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::human::bytes;
 use crate::job::Scene;
 use crate::place::Place;
@@ -27,7 +26,8 @@ impl Job {
         });
         let (found, address) = found.await?;
         let Some(state) = &found.view.state else {
-            return Err(ReplicateError::Conflict { target: address, conflict: Conflict::NotOurs }.into());
+            let what = "exists but carries no pageferry metadata, so it holds no points: check that this is a target";
+            return Err(Failure::new(Exit::NotOurs, format!("{address} {what}")));
         };
         if !found.view.points.is_empty() {
             console.say_text(&format!(
@@ -51,10 +51,12 @@ impl Job {
                 Some("there is no point yet; the next sync makes it".to_owned())
             }
             State::Sealed(_) => None,
+            State::Restored(_) => Some(
+                "this blob was restored from a point and may be in use as a disk since; it is no target".to_owned(),
+            ),
         };
         if let Some(text) = note {
-            let note = Note { text };
-            if console.is_json() { console.say_json(&note) } else { console.tell(&note.to_string()) }
+            console.aside(&Note { text });
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What happens, told while it happens: a bar on a terminal, a line per interval in a log, events in JSON.
 //!
-//! The engine's sink must not block, and a terminal or a pipe may. So one thread owns all that is shown; the sink hands it
-//! events through a channel, and of the many that only say how far a transfer is, the latest through a slot.
+//! The engine's sink must not block, and a terminal or a pipe may. So one thread owns all that is shown; the sink hands
+//! it events through a channel, and of the many that only say how far a transfer is, the latest through a slot.
 
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pageferry_replicate::{Event, Events};
 use pageferry_transfer::Progress;
 
-use crate::console::Console;
+use crate::console::{Console, Say};
 use crate::human;
 use crate::report::{Begun, Gating, Moving, Note, Quiescing, StepDone, Waiting};
 
@@ -122,7 +122,8 @@ impl Show {
         (self.work, self.total_bytes, self.begun, self.told) = (work, bytes, Instant::now(), Instant::now());
         if self.terminal {
             let bar = if work == Work::Image { ProgressBar::new_spinner() } else { ProgressBar::new(bytes) };
-            let template = if work == Work::Image { "{spinner} {msg}" } else { "[{bar:30}] {percent:>3}%  {msg}" };
+            let template =
+                if work == Work::Image { "{spinner} {wide_msg}" } else { "[{bar:30}] {percent:>3}%  {wide_msg}" };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -147,21 +148,17 @@ impl Show {
             return;
         }
         self.told = Instant::now();
-        if self.console.is_json() {
-            self.console.say_json(&moving);
-        } else {
-            self.console.tell(&moving.to_string());
-        }
+        self.console.aside(&moving);
     }
 
     fn event(&mut self, event: &Event) {
         let waiting = std::mem::replace(&mut self.waiting, matches!(event, Event::Waiting { .. }));
         match event {
+            // Asked again every few seconds; people need to hear it once.
+            Event::Waiting { .. } if waiting && !self.console.is_json() => {}
             Event::Waiting { holder, left } => {
-                // Asked again every few seconds; people need to hear it once.
-                if !waiting || self.console.is_json() {
-                    self.aside(&Waiting { holder: holder.clone(), left_secs: left.as_secs() });
-                }
+                let left_secs = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+                self.aside(&Waiting { holder: holder.clone(), left_secs });
             }
             Event::Quiescing(time) => self.aside(&Quiescing { secs: time.as_secs() }),
             Event::Begun { from, to, disk_bytes, resumed_at } => {
@@ -187,15 +184,10 @@ impl Show {
         }
     }
 
-    /// Something that is data for a program, and only of passing interest for people.
-    fn aside<T: crate::console::Say>(&self, value: &T) {
-        if self.console.is_json() {
-            self.console.say_json(value);
-            return;
-        }
+    fn aside<T: Say>(&self, value: &T) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| self.console.tell(&value.to_string())),
-            None => self.console.tell(&value.to_string()),
+            Some(bar) => bar.suspend(|| self.console.aside(value)),
+            None => self.console.aside(value),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) enum Destination {
     File { path: PathBuf, format: Format },
-    Blob(Place),
+    Blob(Box<Place>),
 }
 
 #[derive(Serialize)]
@@ -79,10 +79,10 @@ impl Job {
         };
         let reporter = Reporter::start(&scene.console);
         let restored = match &self.destination {
-            Destination::File { path, format } => {
-                self.to_file(scene, &reporter, target, &point, (path, *format)).await
+            Destination::File { path, format } => self.to_file(scene, &reporter, target, &point, (path, *format)).await,
+            Destination::Blob(disk) => {
+                self.to_blob(scene, &reporter, target, &point, disk, point.id == newest.id).await
             }
-            Destination::Blob(disk) => self.to_blob(scene, &reporter, target, &point, disk, point.id == newest.id).await,
         };
         reporter.finish();
         scene.console.say(&restored?);

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use pageferry_azure::PageBlob;
-use pageferry_core::next::Want;
+use pageferry_core::next::{Conflict, Want};
 use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::restore::find_point;
 use pageferry_replicate::sync::{SyncReport, sync};
@@ -40,7 +40,8 @@ struct Synced {
 #[derive(Serialize)]
 struct Adopted {
     source: String,
-    point: PointSaid,
+    source_snapshot: String,
+    point: String,
 }
 
 say! { Synced => "sync", Adopted => "adopted" }
@@ -57,13 +58,31 @@ impl Display for Synced {
 
 impl Display for Adopted {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let PointSaid { point, source_snapshot, .. } = &self.point;
+        let Adopted { source, source_snapshot, point } = self;
         write!(
             f,
-            "adopted {}: its snapshot {source_snapshot} equals the newest point, and is point {point} now",
-            self.source
+            "adopted {source}: its snapshot {source_snapshot} equals what was the newest point, and is point {point} now"
         )
     }
+}
+
+/// `error` with both disks named: the engine's own words on a conflict know only the target.
+pub(crate) fn explained(error: ReplicateError, engine: &Engine<PageBlob, PageBlob>) -> Failure {
+    let exit = error.class().into();
+    let (source, target) = (engine.source.address(), engine.target.address());
+    let message = match error {
+        ReplicateError::Conflict { conflict: Conflict::OtherDisk { have, .. }, .. } => format!(
+            "cannot sync {source} to {target}, which holds the backup of {}: give this disk a target of its own, or say \
+             --adopt if it was restored from there",
+            have.address()
+        ),
+        ReplicateError::Conflict { conflict, .. } => format!("cannot sync {source} to {target}: {conflict}"),
+        ReplicateError::Differs { .. } => format!(
+            "{error}; only a disk restored from the newest point can be adopted: give this one a target of its own"
+        ),
+        other => other.to_string(),
+    };
+    Failure::new(exit, message)
 }
 
 impl Job {
@@ -74,7 +93,7 @@ impl Job {
         let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
         let result = self.work(&engine, scene, &reporter).await;
         reporter.finish();
-        let report = result?;
+        let report = result.map_err(|error| explained(error, &engine))?;
         if let Some(point) = &report.finished {
             scene.console.say(&PointSaid::from(point));
         }
@@ -97,8 +116,12 @@ impl Job {
         if self.adopt {
             let newest = find_point(&*engine.target, "latest").await?;
             reporter.begin(Work::Compare, newest.size.bytes());
-            if let Some(point) = adopt(engine).await? {
-                scene.console.say(&Adopted { source: engine.source.address(), point: PointSaid::from(&point) });
+            if let Some(step) = adopt(engine).await? {
+                scene.console.say(&Adopted {
+                    source: engine.source.address(),
+                    source_snapshot: step.to.to_string(),
+                    point: step.point.to_string(),
+                });
             }
         }
         sync(engine, &self.want).await

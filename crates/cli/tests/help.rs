@@ -13,6 +13,6 @@ fn help_is_as_written_down() {
         let ran = world.run(&[command, "--help"]).expect(0);
         text.push_str(&format!("\n==== {command}\n\n{}", ran.stdout));
     }
-    expect_file!["help.txt"].assert_eq(&text);
+    expect_file!["said/help.txt"].assert_eq(&text);
     assert!(world.run(&["--version"]).expect(0).stdout.starts_with("pageferry 0."));
 }

@@ -91,21 +91,31 @@ fn slow_sync(world: &World) -> Child {
     child
 }
 
+/// A sync that is asked to stop does, and the same command goes on: once its lease has run out, for that is the proof
+/// that nobody has written since.
+fn interrupted(name: &str, code: i32) {
+    let world = World::new();
+    let child = slow_sync(&world);
+    signal(&child, name);
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, &*ran.stdout), (code, ""), "{name}");
+    let (disk, target) = (world.url("disks/big.vhd"), world.url("backups/big.vhd"));
+    let points = world.run(&["points", &target]).expect(0);
+    assert!(points.stderr.contains("is being copied, or its copy was interrupted"), "{}", points.stderr);
+    let again = ["sync", &disk, &target, "--lease-duration", "15", "--quiesce", "1"];
+    let again = world.run(&again).expect(0);
+    assert!(again.stderr.contains(", going on at "), "{}", again.stderr);
+    world.run(&["verify", &target, "--point", "latest", "--against", &disk]).expect(0);
+}
+
 #[test]
-fn an_interrupted_sync_goes_on() {
-    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
-        let world = World::new();
-        let child = slow_sync(&world);
-        signal(&child, name);
-        let ran = Ran::of(child.wait_with_output().unwrap());
-        assert_eq!((ran.code, &*ran.stdout), (code, ""), "{name}");
-        let points = world.run(&["points", &world.url("backups/big.vhd")]).expect(0);
-        assert!(points.stderr.contains("is being copied, or its copy was interrupted"), "{}", points.stderr);
-        let again = world.sync("disks/big.vhd", "backups/big.vhd");
-        assert!(again.stderr.contains(", going on at "), "{}", again.stderr);
-        let (disk, target) = (world.url("disks/big.vhd"), world.url("backups/big.vhd"));
-        world.run(&["verify", &target, "--point", "latest", "--against", &disk]).expect(0);
-    }
+fn a_sync_interrupted_from_the_keyboard_goes_on() {
+    interrupted("-INT", 130);
+}
+
+#[test]
+fn a_sync_interrupted_by_its_scheduler_goes_on() {
+    interrupted("-TERM", 143);
 }
 
 #[test]
@@ -132,9 +142,9 @@ fn the_emulator_says_where_it_is_and_stops_when_asked() {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let port = line.strip_prefix("listening on http://127.0.0.1:").and_then(|rest| {
-            rest.strip_suffix("/devstoreaccount1\n").and_then(|port| port.parse::<u16>().ok())
-        });
+        let port = line
+            .strip_prefix("listening on http://127.0.0.1:")
+            .and_then(|rest| rest.strip_suffix("/devstoreaccount1\n").and_then(|port| port.parse::<u16>().ok()));
         assert!(port.is_some_and(|port| port > 0), "{line}");
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
@@ -163,7 +173,7 @@ fn no_signature_is_ever_shown() {
     shows(run(&["sync", &with(&disk, &bad), &target]).expect(77), "denied");
     shows(run(&["points", &with(&target, &good), "-o", "json"]).expect(0), "points");
     shows(run(&["points", &target, &with(&target, &bad)]).expect(2), "a word too many");
-    shows(run(&["points", &with(&target, &bad).replace('?', "%3F")]).expect(3), "a question mark encoded");
+    shows(run(&["points", &with(&target, &bad).replace('?', "%3F")]).expect(2), "a question mark encoded");
     shows(run(&["sync", &disk, &target, "--source-sas", &bad]).expect(2), "a SAS in place of where it is");
     shows(run(&["sync", &disk, &target, &format!("--{bad}")]).expect(2), "an unknown flag");
     shows(run(&["restore", &target, &format!("x?{bad}"), "--point", "latest"]).expect(2), "a strange file");

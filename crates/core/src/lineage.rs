@@ -60,6 +60,8 @@ pub struct Mark {
     pub to: SnapshotRef,
     /// The run that does it.
     pub run: String,
+    /// The lease it runs under. Whoever can still renew it knows that nobody has written or leased the target since.
+    pub lease: String,
     /// The machine it runs on, for people.
     pub host: String,
     /// The run's epoch.
@@ -87,6 +89,8 @@ pub struct Seal {
     pub cleared_bytes: u64,
     /// The run that did it.
     pub run: String,
+    /// The lease it ran under.
+    pub lease: String,
     /// The run's epoch.
     pub epoch: u64,
     /// When, in RFC 3339, by the clock of the machine that ran.
@@ -100,6 +104,9 @@ pub enum State {
     Applying(Mark),
     /// The target equals a source snapshot.
     Sealed(Seal),
+    /// The blob was restored from a point, has a point of its own that says so, and may be in use as a disk since: its
+    /// further snapshots are nobody's points.
+    Restored(Seal),
 }
 
 /// Metadata that cannot be trusted.
@@ -132,28 +139,35 @@ impl State {
         let disk = DiskId(words.text("disk")?);
         let run = words.text("run")?;
         let epoch = words.number("epoch")?;
-        match words.text("state")?.as_str() {
+        let lease = words.text("lease")?;
+        let state = words.text("state")?;
+        match state.as_str() {
             "applying" => Ok(Some(State::Applying(Mark {
                 disk,
                 from: words.optional_snapshot("from", "frometag")?,
                 to: words.snapshot("to", "toetag")?,
                 run,
+                lease,
                 host: words.text("host")?,
                 epoch,
                 watermark: words.pages("watermark")?,
                 gap: words.pages("gap")?,
             }))),
-            "sealed" => Ok(Some(State::Sealed(Seal {
-                disk,
-                snapshot: words.snapshot("snapshot", "snapshotetag")?,
-                parent: words.optional_snapshot("parent", "parentetag")?,
-                plan: words.text("plan")?,
-                written_bytes: words.number("written")?,
-                cleared_bytes: words.number("cleared")?,
-                run,
-                epoch,
-                sealed_at: words.text("sealedat")?,
-            }))),
+            "sealed" | "restored" => {
+                let seal = Seal {
+                    disk,
+                    snapshot: words.snapshot("snapshot", "snapshotetag")?,
+                    parent: words.optional_snapshot("parent", "parentetag")?,
+                    plan: words.text("plan")?,
+                    written_bytes: words.number("written")?,
+                    cleared_bytes: words.number("cleared")?,
+                    run,
+                    lease,
+                    epoch,
+                    sealed_at: words.text("sealedat")?,
+                };
+                Ok(Some(if state == "sealed" { State::Sealed(seal) } else { State::Restored(seal) }))
+            }
             _ => Err(StateError::Damaged("state")),
         }
     }
@@ -170,6 +184,7 @@ impl State {
                 put("state", "applying".to_owned());
                 put("disk", mark.disk.0.clone());
                 put("run", mark.run.clone());
+                put("lease", mark.lease.clone());
                 put("epoch", mark.epoch.to_string());
                 put("host", mark.host.clone());
                 put("to", mark.to.id.to_string());
@@ -179,10 +194,12 @@ impl State {
                 put("watermark", mark.watermark.bytes().to_string());
                 put("gap", mark.gap.bytes().to_string());
             }
-            State::Sealed(seal) => {
-                put("state", "sealed".to_owned());
+            State::Sealed(seal) | State::Restored(seal) => {
+                let state = if matches!(self, State::Sealed(_)) { "sealed" } else { "restored" };
+                put("state", state.to_owned());
                 put("disk", seal.disk.0.clone());
                 put("run", seal.run.clone());
+                put("lease", seal.lease.clone());
                 put("epoch", seal.epoch.to_string());
                 put("snapshot", seal.snapshot.id.to_string());
                 put("snapshotetag", seal.snapshot.etag.to_string());
@@ -202,7 +219,7 @@ impl State {
     pub fn disk(&self) -> &DiskId {
         match self {
             State::Applying(mark) => &mark.disk,
-            State::Sealed(seal) => &seal.disk,
+            State::Sealed(seal) | State::Restored(seal) => &seal.disk,
         }
     }
 
@@ -210,7 +227,15 @@ impl State {
     pub fn epoch(&self) -> u64 {
         match self {
             State::Applying(mark) => mark.epoch,
-            State::Sealed(seal) => seal.epoch,
+            State::Sealed(seal) | State::Restored(seal) => seal.epoch,
+        }
+    }
+
+    /// The lease under which these words were written.
+    pub fn lease(&self) -> &str {
+        match self {
+            State::Applying(mark) => &mark.lease,
+            State::Sealed(seal) | State::Restored(seal) => &seal.lease,
         }
     }
 
@@ -218,7 +243,7 @@ impl State {
     pub fn run(&self) -> &str {
         match self {
             State::Applying(mark) => &mark.run,
-            State::Sealed(seal) => &seal.run,
+            State::Sealed(seal) | State::Restored(seal) => &seal.run,
         }
     }
 }
@@ -268,6 +293,7 @@ mod tests {
             from: None,
             to: snapshot("2"),
             run: "r".into(),
+            lease: "l".into(),
             host: "h".into(),
             epoch: 7,
             watermark: Pages::new(3),
@@ -281,6 +307,7 @@ mod tests {
             written_bytes: 1,
             cleared_bytes: 2,
             run: "r".into(),
+            lease: "l".into(),
             epoch: 7,
             sealed_at: "2026-01-01T00:00:00Z".into(),
         };
@@ -288,6 +315,7 @@ mod tests {
             State::Applying(mark.clone()),
             State::Applying(Mark { from: Some(snapshot("1")), ..mark }),
             State::Sealed(seal.clone()),
+            State::Restored(seal.clone()),
             State::Sealed(Seal { parent: Some(snapshot("1")), ..seal }),
         ]
     }

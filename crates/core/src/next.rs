@@ -1,6 +1,6 @@
 //! Which step comes next: a pure decision from what the target says and what the source offers.
 
-use crate::lineage::{DiskId, Mark, Seal, SnapshotRef, State, StateError};
+use crate::lineage::{DiskId, Seal, SnapshotRef, State, StateError};
 use crate::names::{Etag, Metadata, SnapshotId};
 use crate::page::{BLOB_BYTES_MAX, PAGE_BYTES, Pages};
 
@@ -97,13 +97,16 @@ pub struct Step {
 pub enum Start {
     /// The target equals its newest point, or is new.
     Clean,
-    /// The very same step was under way: with evidence, it goes on at the watermark.
-    Resume(Mark),
+    /// The very same step was under way: with evidence, it goes on at this watermark.
+    Resume(Pages),
     /// The target holds parts of something else since its newest point.
     Dirty,
     /// The chain of differences is broken and shall begin anew on the same target: everything is compared, and what
     /// differs is written.
     Reseed,
+    /// The target shall belong to another disk, whose snapshot equals its newest point: nothing is written, everything is
+    /// compared.
+    Adopt,
 }
 
 /// What to do.
@@ -228,12 +231,14 @@ pub fn next_step(
         }
     }
     let dirty = match state {
-        State::Sealed(seal) => newest.is_none_or(|point| point.seal.run != seal.run),
+        State::Sealed(seal) | State::Restored(seal) => newest.is_none_or(|point| point.seal.run != seal.run),
         State::Applying(_) => true,
     };
     let to = match (wanted(newest, source, want)?, newest, state) {
         (Some(to), _, _) => to,
-        (None, Some(point), State::Sealed(_)) if !dirty => return Ok(Decision::UpToDate(point.clone())),
+        (None, Some(point), State::Sealed(_) | State::Restored(_)) if !dirty => {
+            return Ok(Decision::UpToDate(point.clone()));
+        }
         // Nothing newer is on offer, yet the target is in the middle of something: only its own newest source snapshot
         // can bring it back to a point.
         (None, Some(point), _) => offered(source, &point.seal.snapshot)?,
@@ -243,9 +248,9 @@ pub fn next_step(
         offered(source, &point.seal.snapshot)?;
     }
     let start = match state {
-        State::Sealed(_) if !dirty => Start::Clean,
+        State::Sealed(_) | State::Restored(_) if !dirty => Start::Clean,
         State::Applying(mark) if mark.to == to.at && mark.from.as_ref() == newest.map(|point| &point.seal.snapshot) => {
-            Start::Resume(mark.clone())
+            Start::Resume(mark.watermark)
         }
         _ => Start::Dirty,
     };
@@ -343,6 +348,7 @@ fn fitting(step: Step) -> Result<Decision, Conflict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lineage::Mark;
 
     fn at(name: &str) -> SnapshotRef {
         SnapshotRef { id: SnapshotId::new(name), etag: Etag::new(&format!("tag{name}")) }
@@ -366,6 +372,7 @@ mod tests {
             written_bytes: 0,
             cleared_bytes: 0,
             run: run.into(),
+            lease: "l".into(),
             epoch: 1,
             sealed_at: "t".into(),
         }
@@ -390,6 +397,7 @@ mod tests {
             from: from.map(at),
             to: at(to),
             run: "r".into(),
+            lease: "l".into(),
             host: "h".into(),
             epoch: 2,
             watermark: Pages::new(4),
@@ -411,6 +419,7 @@ mod tests {
                     Start::Resume(_) => "resume",
                     Start::Dirty => "dirty",
                     Start::Reseed => "reseed",
+                    Start::Adopt => "adopt",
                 };
                 format!("{from}>{} {start}", step.to.at.id)
             }

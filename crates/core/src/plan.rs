@@ -56,11 +56,16 @@ impl ChunkPolicy {
 
 /// The requests that carry out one change, in page order.
 pub fn cut(change: Change, policy: &ChunkPolicy) -> impl Iterator<Item = Change> + use<> {
-    let cell = match change.kind {
-        Kind::Write => policy.write_max,
-        Kind::Clear => policy.clear_max,
-    };
-    change.range.cut(cell).map(move |range| Change { kind: change.kind, range })
+    change.range.cut(Pages::new(cell(change.kind, policy))).map(move |range| Change { kind: change.kind, range })
+}
+
+/// The grid for changes of this kind, in pages.
+fn cell(kind: Kind, policy: &ChunkPolicy) -> u64 {
+    match kind {
+        Kind::Write => policy.write_max.count(),
+        Kind::Clear => policy.clear_max.count(),
+    }
+    .max(1)
 }
 
 /// Cuts changes that arrive piece by piece, in page order, exactly as [`cut`] cuts them whole. It holds back only the
@@ -140,7 +145,9 @@ pub struct PlanSummary {
 impl PlanSummary {
     /// Counts one canonical change, cut by `policy`.
     pub fn count(&mut self, change: Change, policy: &ChunkPolicy) {
-        let requests = cut(change, policy).fold(0u64, |n, _| n + 1);
+        let cell = cell(change.kind, policy);
+        let (first, last) = (change.range.start().count() / cell, (change.range.end().count() - 1) / cell);
+        let requests = last - first + 1;
         match change.kind {
             Kind::Write => {
                 self.write_ranges += 1;

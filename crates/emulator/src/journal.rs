@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::digest;
-use crate::model::{Model, version};
+use crate::model::{Mode, Model, version};
 use crate::request::{self, Payload, Request};
 use crate::time::Timestamp;
 
@@ -20,6 +20,9 @@ const MAGIC: &[u8; 16] = b"pageferry-emu\0\0\x01";
 
 /// The lengths of the fields and of the body, and the CRC of the fields.
 const HEAD: usize = 16;
+
+/// What follows the fields of a request that was admitted before it was carried out.
+const ADMITTED: u8 = 1;
 
 /// More than any request can have of fields or of body.
 const MAX_PART: u32 = 8 << 20;
@@ -73,6 +76,9 @@ const SIGNATURE: [&str; 24] = [
 pub(crate) struct Journal {
     file: File,
     buffer: Vec<u8>,
+    /// Where each record starts, and where the next one will.
+    starts: Vec<u64>,
+    end: u64,
 }
 
 impl Journal {
@@ -88,6 +94,7 @@ impl Journal {
         let mut magic = [0; MAGIC.len()];
         let mut good = 0;
         let mut last = Timestamp::default();
+        let mut starts = Vec::new();
         if length >= MAGIC.len() as u64 {
             reader.read_exact(&mut magic)?;
             if &magic != MAGIC {
@@ -96,10 +103,12 @@ impl Journal {
             good = MAGIC.len() as u64;
             while let Some((fields, body)) = read_record(&mut reader)? {
                 let record = HEAD + fields.len() + body.len();
-                let Some((request, now)) = parse(fields, body) else { break };
-                if !model.step(&request, now, true).is_success() {
+                let Some((request, now, admitted)) = parse(fields, body) else { break };
+                let mode = Mode { trusted: true, admitted, ..Mode::default() };
+                if !model.step(&request, now, mode).is_success() {
                     return Err(disagreement(good));
                 }
+                starts.push(good);
                 good += record as u64;
                 last = last.max(now);
             }
@@ -108,6 +117,7 @@ impl Journal {
             file.set_len(0)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(MAGIC)?;
+            good = MAGIC.len() as u64;
         } else {
             if good < length {
                 tracing::warn!(bytes = length - good, "dropping an unfinished record at the end of the journal");
@@ -115,21 +125,45 @@ impl Journal {
             file.set_len(good)?;
             file.seek(SeekFrom::Start(good))?;
         }
-        Ok((Self { file, buffer: Vec::new() }, last))
+        Ok((Self { file, buffer: Vec::new(), starts, end: good }, last))
     }
 
-    /// Writes a record and hands it to the operating system.
-    pub(crate) fn append(&mut self, request: &Request, now: Timestamp) -> io::Result<()> {
+    /// Writes a record and hands it to the operating system. An `admitted` request is one whose lease and conditions
+    /// were checked before it was carried out, and perhaps no longer hold.
+    pub(crate) fn append(&mut self, request: &Request, now: Timestamp, admitted: bool) -> io::Result<()> {
         self.buffer.clear();
         self.buffer.extend_from_slice(&[0; HEAD]);
         write_fields(&mut self.buffer, request, now)?;
+        if admitted {
+            self.buffer.push(ADMITTED);
+        }
         let (head, fields) = self.buffer.split_at_mut(HEAD);
         let body = request.body.bytes();
         head[..4].copy_from_slice(&u32::try_from(fields.len()).map_err(io::Error::other)?.to_le_bytes());
         head[4..8].copy_from_slice(&u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes());
         head[8..].copy_from_slice(&digest::crc64(fields).to_le_bytes());
         self.file.write_all(&self.buffer)?;
-        self.file.write_all(body)
+        self.file.write_all(body)?;
+        self.starts.push(self.end);
+        self.end += self.buffer.len() as u64 + body.len() as u64;
+        Ok(())
+    }
+
+    /// Takes away the last records as a loss of power would, and gives the file up. With `torn`, half of the first
+    /// record that is lost stays behind; of a record that was never acknowledged when none is lost.
+    pub(crate) fn lose(mut self, records: usize, torn: bool) -> io::Result<()> {
+        let kept = self.starts.len().saturating_sub(records);
+        let lost = self.starts.get(kept).copied();
+        let from = lost.unwrap_or(self.end);
+        let next = self.starts.get(kept + 1).copied().unwrap_or(self.end);
+        let half = if torn { (next - from) / 2 } else { 0 };
+        self.file.set_len(from + half)?;
+        if torn && lost.is_none() {
+            self.file.seek(SeekFrom::Start(from))?;
+            self.file.write_all(&[9; HEAD - 1])?;
+        }
+        // Handles that still wait for the disk must not keep the directory locked.
+        self.file.unlock()
     }
 
     /// A second handle to the file, to synchronise it outside the lock.
@@ -162,14 +196,15 @@ fn write_fields(out: &mut Vec<u8>, request: &Request, now: Timestamp) -> io::Res
 }
 
 /// The request of a record; `None` when the body is not the one that was written.
-fn parse(mut rest: Bytes, body: Bytes) -> Option<(Request, Timestamp)> {
+fn parse(mut rest: Bytes, body: Bytes) -> Option<(Request, Timestamp, bool)> {
     let ticks = u64::from_le_bytes(take(&mut rest, 8)?.as_ref().try_into().ok()?);
     let crc = u64::from_le_bytes(take(&mut rest, 8)?.as_ref().try_into().ok()?);
     let (method, path) = (take_text(&mut rest)?, take_text(&mut rest)?);
     let (query, headers) = (take_pairs(&mut rest)?, take_pairs(&mut rest)?);
     let body = Payload::new(body);
     let request = Request { method, path, query, headers, body, client: None };
-    (request.body.crc64() == crc).then_some((request, Timestamp::from_ticks(ticks)))
+    let admitted = rest.first() == Some(&ADMITTED);
+    (request.body.crc64() == crc).then_some((request, Timestamp::from_ticks(ticks), admitted))
 }
 
 fn take(rest: &mut Bytes, length: usize) -> Option<Bytes> {

@@ -5,17 +5,22 @@
 //! shares no code with the engine it tests, so that a misreading of the protocol cannot cancel itself out.
 //!
 //! [`Model`] is the service as a pure state machine, [`Service`] adds a clock and a journal, and [`Emulator`] puts it
-//! behind a socket.
+//! behind a socket. What goes wrong is a script ([`faults`]), and what is not known of the real service is a switch
+//! ([`Variants`]).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::cast_possible_truncation))]
 
+mod admin;
 pub mod auth;
+mod clock;
 pub mod diff;
 mod digest;
+pub mod faults;
 mod http;
 mod journal;
 mod model;
 pub mod pages;
+mod random;
 mod request;
 mod response;
 mod server;
@@ -24,13 +29,15 @@ mod time;
 mod xml;
 
 pub use auth::sas;
+pub use clock::{Clock, ManualClock, ShiftedClock, SystemClock};
 pub use digest::{crc64, crc64_header};
 pub use model::Model;
-pub use model::config::{Account, Config, CopyPace, Variants};
+pub use model::config::{Account, Config, CopyPace};
+pub use model::variants::{CheckOrder, Variants};
 pub use request::{Payload, Request};
 pub use response::{Body, Response};
 pub use server::{Emulator, Options, Running};
-pub use service::{Clock, ManualClock, Service, SystemClock};
+pub use service::{OperationStats, Service, Stats};
 pub use time::{TICKS_PER_SECOND, Timestamp};
 
 /// The conventional development account, known to every client.

@@ -92,6 +92,22 @@ impl PageTable {
         }
     }
 
+    /// As [`PageTable::write_pieces`], but pages that hold these very bytes keep their record.
+    pub fn write_changed(&mut self, start: u64, stamp: u64, pieces: impl Iterator<Item = Bytes>) {
+        for (page, data) in (start..).zip(pieces.flat_map(split)) {
+            if self.held(page).is_none_or(|held| held != data) {
+                self.write(page, stamp, Bytes::copy_from_slice(&data));
+            }
+        }
+    }
+
+    /// The bytes of a page that holds data.
+    fn held(&self, page: u64) -> Option<Bytes> {
+        let (start, run) = self.runs.get_prev(&page).filter(|(_, run)| run.end > page)?;
+        let from = usize::try_from((page - start) * PAGE).ok()?;
+        run.data.as_ref().map(|data| data.slice(from..from + 512))
+    }
+
     /// The largest piece that starts at byte `at` and ends before byte `end`, without copying; zeros where nothing is
     /// stored. `None` at the end.
     pub fn piece(&self, at: u64, end: u64) -> Option<Bytes> {
@@ -151,6 +167,11 @@ impl PageTable {
             }
         }
     }
+}
+
+/// The single pages of a piece.
+pub(crate) fn split(mut piece: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || (piece.len() >= 512).then(|| piece.split_to(512)))
 }
 
 impl Run {

@@ -105,6 +105,15 @@ impl Body {
         self.len() == 0
     }
 
+    /// Leaves no more than the first `length` bytes.
+    pub fn truncate(&mut self, length: u64) {
+        match &mut self.0 {
+            Content::Empty => {}
+            Content::Bytes(bytes) => bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX)),
+            Content::Pages { at, end, .. } => *end = (*end).min(at.saturating_add(length)),
+        }
+    }
+
     /// The rest of the body in one piece.
     pub fn into_bytes(mut self) -> Bytes {
         let Some(first) = self.next() else { return Bytes::new() };

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::DEV_ACCOUNT;
+use crate::admin::{self, Admin};
+use crate::clock::{Clock, ShiftedClock, SystemClock};
 use crate::http;
 use crate::model::config::Config;
-use crate::service::{Clock, Service, SystemClock};
+use crate::service::Service;
 
 /// A page-blob service behind a socket.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct Options {
     pub config: Config,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Where to listen for orders to make things go wrong: a loopback address, port 0 taking a free one. Off by
+    /// default, because it asks for no credentials. With it the clock can be moved.
+    pub admin: Option<SocketAddr>,
 }
 
 /// A service that runs until it is stopped or dropped.
@@ -43,6 +48,7 @@ pub struct Running {
     account: String,
     stop: watch::Sender<()>,
     task: JoinHandle<()>,
+    admin: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
 impl Emulator {
@@ -55,15 +61,30 @@ impl Emulator {
         let accounts = &options.config.accounts;
         let account = accounts.contains_key(DEV_ACCOUNT).then_some(DEV_ACCOUNT);
         let account = account.or(accounts.keys().next().map(String::as_str)).unwrap_or(DEV_ACCOUNT).to_owned();
+        if let Some(admin) = options.admin.filter(|admin| !admin.ip().is_loopback()) {
+            let what = format!("refusing to take orders on {admin}: anybody could give them");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        let shifted = options.admin.map(|_| Arc::new(ShiftedClock::over(Arc::clone(&options.clock))));
+        let clock = shifted.clone().map_or(options.clock, |clock| clock as Arc<dyn Clock>);
         let service = match &options.data_dir {
-            None => Service::new(options.config, options.clock),
-            Some(directory) => Service::open(options.config, options.clock, directory, options.sync)?,
+            None => Service::new(options.config, clock),
+            Some(directory) => Service::open(options.config, clock, directory, options.sync)?,
         };
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(());
+        let admin = match (options.admin, shifted) {
+            (Some(listen), Some(clock)) => {
+                let listener = TcpListener::bind(listen).await?;
+                let address = listener.local_addr()?;
+                let admin = Admin { service: service.clone(), clock, account: account.clone() };
+                Some((address, tokio::spawn(admin::serve(listener, admin, stopped.clone()))))
+            }
+            _ => None,
+        };
         let task = tokio::spawn(http::serve(listener, service.clone(), stopped));
-        Ok(Running { address, service, account, stop, task })
+        Ok(Running { address, service, account, stop, task, admin })
     }
 }
 
@@ -78,6 +99,11 @@ impl Running {
         self.address
     }
 
+    /// Where orders are taken, if they are.
+    pub fn admin_url(&self) -> Option<String> {
+        self.admin.as_ref().map(|(address, _)| format!("http://{address}"))
+    }
+
     /// The service itself, for requests that need no socket.
     pub fn service(&self) -> &Service {
         &self.service
@@ -87,12 +113,18 @@ impl Running {
     pub async fn stop(mut self) {
         let _ = self.stop.send(());
         let _ = (&mut self.task).await;
+        if let Some((_, task)) = &mut self.admin {
+            let _ = task.await;
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some((_, task)) = &self.admin {
+            task.abort();
+        }
     }
 }
 
@@ -105,6 +137,7 @@ impl Default for Options {
             allow_remote: false,
             config: Config::default(),
             clock: Arc::new(SystemClock),
+            admin: None,
         }
     }
 }

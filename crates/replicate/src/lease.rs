@@ -5,10 +5,11 @@
 //! depends on that: the service refuses whatever carries an ended lease.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pageferry_core::lineage::State;
-use pageferry_store::{ErrorKind, LeaseId, LeaseState, Properties, StoreError, Target, View};
+use pageferry_store::{ErrorKind, LeaseId, LeaseState, Properties, Receipt, StoreError, Target, View};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,30 @@ pub struct Hold<T> {
     uptime: Uptime,
     keeper: JoinHandle<()>,
     lost: CancellationToken,
+    doubt: Doubt,
+}
+
+/// Whether a request of this process may still be on its way to the service. Such a request carries a lease and an epoch
+/// that are refused once the next run has begun; but a service that had already let it in may still apply it. So the next
+/// run, of this process or another, waits before it concludes anything.
+#[derive(Debug, Default)]
+pub struct Doubt(AtomicBool);
+
+impl Doubt {
+    /// An answer was lost.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was lost that nobody has waited for.
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The wait is over.
+    pub fn settle(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// What the target was like right before it was taken.
@@ -38,10 +63,16 @@ pub struct Before {
     pub properties: Properties,
     /// Somebody's lease had to end first.
     pub waited: bool,
+    /// The lease that the target's words name had run out and could still be renewed: nobody has written or leased the
+    /// target since.
+    pub renewed: bool,
 }
 
 /// How long to wait between two tries to take a lease that somebody holds.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The shortest lease the service gives.
+const LEASE_MIN: Duration = Duration::from_secs(15);
 
 impl<T: Target> Hold<T> {
     /// Takes the target, waiting for somebody else's lease as long as the options allow.
@@ -54,15 +85,21 @@ impl<T: Target> Hold<T> {
         loop {
             let properties = target.properties(&View::Base).await?;
             let id = fresh();
-            let sent = options.uptime.now();
-            match target.acquire(&id, options.lease).await {
-                Ok(()) => {
-                    let lost = CancellationToken::new();
-                    let uptime = options.uptime.clone();
-                    let keeper = keep(target, &id, options.lease, &uptime, sent, &lost);
-                    let target = Arc::clone(target);
-                    let hold = Hold { target, id, duration: options.lease, uptime, keeper, lost };
-                    return Ok((hold, Before { properties, waited }));
+            let renewed = renew_named(target, &properties, &id).await?;
+            let taken = match renewed {
+                Some(receipt) => Ok(receipt),
+                None => target.acquire(&id, options.lease).await,
+            };
+            match taken {
+                Ok(receipt) => {
+                    // Taking it may have been tried for long; only from here on is its length known.
+                    let sent = options.uptime.now();
+                    target.renew(&id).await.map_err(|error| fenced(&**target, error))?;
+                    let hold = Hold::keeping(target, id, options, sent);
+                    if receipt.unknown_at.is_some() {
+                        hold.doubt.note();
+                    }
+                    return Ok((hold, Before { properties, waited, renewed: renewed.is_some() }));
                 }
                 Err(error) if error.kind() == ErrorKind::Busy => {
                     let left = until.saturating_duration_since(Instant::now());
@@ -79,6 +116,13 @@ impl<T: Target> Hold<T> {
         }
     }
 
+    fn keeping(target: &Arc<T>, id: LeaseId, options: &Options, sent: Duration) -> Hold<T> {
+        let (lost, uptime) = (CancellationToken::new(), options.uptime.clone());
+        let keeper = keep(target, &id, options.lease, &uptime, sent, &lost);
+        let (target, doubt) = (Arc::clone(target), Doubt::default());
+        Hold { target, id, duration: options.lease, uptime, keeper, lost, doubt }
+    }
+
     /// The id that every mutating request carries.
     pub fn id(&self) -> &LeaseId {
         &self.id
@@ -89,16 +133,26 @@ impl<T: Target> Hold<T> {
         &self.lost
     }
 
+    /// Whether a request of ours may still be on its way.
+    pub fn doubt(&self) -> &Doubt {
+        &self.doubt
+    }
+
     /// Exchanges the id for a fresh one without letting go: the next step is another run.
     ///
     /// # Errors
     /// [`ReplicateError::Fenced`] where the lease is no longer ours, and failures of the service.
     pub async fn rotate(&mut self) -> Result<(), ReplicateError> {
-        let (id, sent) = (fresh(), self.uptime.now());
-        self.target.change(&self.id, &id).await.map_err(|error| fenced(&*self.target, error))?;
+        let id = fresh();
+        let receipt = self.target.change(&self.id, &id).await.map_err(|error| fenced(&*self.target, error))?;
         self.keeper.abort();
         self.id = id;
+        let sent = self.uptime.now();
+        self.target.renew(&self.id).await.map_err(|error| fenced(&*self.target, error))?;
         self.keeper = keep(&self.target, &self.id, self.duration, &self.uptime, sent, &self.lost);
+        if receipt.unknown_at.is_some() {
+            self.doubt.note();
+        }
         Ok(())
     }
 
@@ -111,13 +165,13 @@ impl<T: Target> Hold<T> {
         self.target.release(&self.id).await
     }
 
-    /// Ends the lease early and leaves it broken: a write by anybody else would turn that into available, and so the
-    /// next run can tell whether there was one.
-    pub async fn break_off(self) {
+    /// Lets the lease run out, soon. Whoever can still renew it then knows that nobody has written or leased the target
+    /// since; a lease that is given back or broken leaves no such proof.
+    pub async fn lapse(self) {
         self.keeper.abort();
-        // Should this fail, the lease runs out, and an expired one keeps the same evidence.
-        if !self.lost.is_cancelled() && self.target.renew(&self.id).await.is_ok() {
-            let _ = self.target.break_now().await;
+        if !self.lost.is_cancelled() {
+            // Should this fail, the lease runs out a little later.
+            let _ = self.target.acquire(&self.id, LEASE_MIN).await;
         }
     }
 }
@@ -128,12 +182,33 @@ impl<T> Drop for Hold<T> {
     }
 }
 
-/// Whether nobody can have written since the lease last ended: a write without it would have made it available.
-pub fn keeps_evidence(lease: LeaseState) -> bool {
-    matches!(lease, LeaseState::Expired | LeaseState::Broken)
+/// Takes the lease that the target's words name over under the id `fresh`, if it has run out and nobody has written or
+/// leased the target since: the service renews it only then.
+///
+/// An ended lease alone would prove nothing: somebody may have written before it was taken.
+async fn renew_named<T: Target>(
+    target: &Arc<T>,
+    properties: &Properties,
+    fresh: &LeaseId,
+) -> Result<Option<Receipt>, ReplicateError> {
+    let Ok(Some(state)) = State::from_metadata(&properties.metadata) else { return Ok(None) };
+    if properties.lease != LeaseState::Expired {
+        return Ok(None);
+    }
+    let named = LeaseId(state.lease().to_owned());
+    let renewed = match target.renew(&named).await {
+        Ok(()) => target.change(&named, fresh).await,
+        Err(error) => Err(error),
+    };
+    match renewed {
+        Ok(receipt) => Ok(Some(receipt)),
+        Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Busy | ErrorKind::Invalid) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn fresh() -> LeaseId {
+/// An id that no lease has had.
+pub(crate) fn fresh() -> LeaseId {
     LeaseId(Uuid::new_v4().to_string())
 }
 
@@ -141,7 +216,9 @@ fn fresh() -> LeaseId {
 fn holder(properties: &Properties) -> String {
     match State::from_metadata(&properties.metadata) {
         Ok(Some(State::Applying(mark))) => format!("run {} on host {}", mark.run, mark.host),
-        Ok(Some(State::Sealed(seal))) => format!("another run (the last to seal was {})", seal.run),
+        Ok(Some(State::Sealed(seal) | State::Restored(seal))) => {
+            format!("another run (the last to seal was {})", seal.run)
+        }
         _ => "another program that holds its lease".to_owned(),
     }
 }

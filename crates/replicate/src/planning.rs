@@ -21,6 +21,7 @@ use crate::look::Picture;
 const SOURCE: usize = 0;
 const OWN: usize = 1;
 const ALLOCATED: usize = 2;
+const HELD: usize = 3;
 
 /// The lists a plan is made from.
 #[derive(Debug)]
@@ -29,18 +30,34 @@ pub struct Lists {
     pub source: Listing,
     /// What the target's own tracker reports since its newest point; for a seed, its page list.
     pub own: Listing,
-    /// The pages that are allocated in the source snapshot. Consulted only where `own` says something.
+    /// The pages that are allocated in the source snapshot.
     pub allocated: Listing,
+    /// The pages that are allocated on the target. Where this differs from `allocated` and nobody reports a change, some
+    /// tracker has missed one. Like `allocated`, it is read only where the target may have been touched.
+    pub held: Listing,
 }
 
 impl Lists {
-    /// Starts the lists for copying `picture` of `source`, of which nothing is on the target but what `own` reports.
-    pub fn start<S: Source>(source: &Arc<S>, picture: &Picture, own: Option<Listing>) -> Lists {
-        let plain =
-            |since| Wanted { view: View::Snapshot(picture.id.clone()), since, if_match: None, size: picture.size };
-        let allocated = if own.is_some() { Listing::start(source, plain(None)) } else { Listing::empty() };
-        let own = own.unwrap_or_else(Listing::empty);
-        Lists { source: source_difference(source, picture), own, allocated }
+    /// Starts the lists for copying `picture` of `source` to a target that equals its newest point, or is empty.
+    pub fn clean<S: Source>(source: &Arc<S>, picture: &Picture) -> Lists {
+        Lists {
+            source: source_difference(source, picture),
+            own: Listing::empty(),
+            allocated: Listing::empty(),
+            held: Listing::empty(),
+        }
+    }
+
+    /// Starts the lists for a target that may have been touched: `own` is what its tracker reports, `held` its page list.
+    pub fn touched<S: Source>(source: &Arc<S>, picture: &Picture, own: Listing, held: Listing) -> Lists {
+        let view = View::Snapshot(picture.id.clone());
+        let plain = Wanted { view, since: None, if_match: None, size: picture.size };
+        Lists { source: source_difference(source, picture), own, allocated: Listing::start(source, plain), held }
+    }
+
+    /// Lists of which nothing is planned.
+    pub fn nothing() -> Lists {
+        Lists { source: Listing::empty(), own: Listing::empty(), allocated: Listing::empty(), held: Listing::empty() }
     }
 }
 
@@ -58,7 +75,7 @@ pub fn source_difference<S: Source>(source: &Arc<S>, picture: &Picture) -> Listi
 #[derive(Debug)]
 pub struct Planner {
     lists: Lists,
-    walk: Walk<3>,
+    walk: Walk<4>,
     watermark: Pages,
     chunks: ChunkPolicy,
     cutter: Cutter,
@@ -113,7 +130,8 @@ impl Planner {
                 let next = match list {
                     SOURCE => lists.source.next().await?,
                     OWN => lists.own.next().await?,
-                    _ => lists.allocated.next().await?,
+                    ALLOCATED => lists.allocated.next().await?,
+                    _ => lists.held.next().await?,
                 };
                 self.walk.give(list, next).map_err(inconsistent)?;
             }
@@ -134,7 +152,7 @@ impl Planner {
         &self.tally
     }
 
-    fn consider(&mut self, stretch: Stretch<3>) -> Result<(), ReplicateError> {
+    fn consider(&mut self, stretch: Stretch<4>) -> Result<(), ReplicateError> {
         let said = stretch.says[SOURCE].map(|kind| Change { kind, range: stretch.range });
         let difference = match said {
             Some(change) => self.difference.push(change).map_err(inconsistent)?,
@@ -170,18 +188,18 @@ pub fn requests(planner: &mut Planner) -> impl Stream<Item = Result<Change, Repl
 }
 
 /// What must be done to a stretch of pages.
-fn decide(stretch: Stretch<3>, watermark: Pages) -> Option<Change> {
+fn decide(stretch: Stretch<4>, watermark: Pages) -> Option<Change> {
     let Stretch { range, says } = stretch;
     match (says[SOURCE], says[OWN]) {
         (Some(kind), _) => {
             let left = pageferry_core::PageRange::new(range.start().max(watermark), range.end())?;
             Some(Change { kind, range: left })
         }
-        (None, Some(_)) => {
+        (None, own) => {
             let kind = if says[ALLOCATED].is_some() { Kind::Write } else { Kind::Clear };
-            Some(Change { kind, range })
+            let missed = says[ALLOCATED].is_some() != says[HELD].is_some();
+            (own.is_some() || missed).then_some(Change { kind, range })
         }
-        (None, None) => None,
     }
 }
 
@@ -194,9 +212,10 @@ mod tests {
     use super::*;
     use pageferry_core::PageRange;
 
-    fn stretch(source: Option<Kind>, own: Option<Kind>, allocated: bool) -> Stretch<3> {
+    fn stretch(source: Option<Kind>, own: Option<Kind>, allocated: bool) -> Stretch<4> {
         let range = PageRange::new(Pages::new(10), Pages::new(20)).unwrap();
-        Stretch { range, says: [source, own, allocated.then_some(Kind::Write)] }
+        let listed = allocated.then_some(Kind::Write);
+        Stretch { range, says: [source, own, listed, listed] }
     }
 
     #[test]
@@ -210,5 +229,8 @@ mod tests {
         assert_eq!(at(99, stretch(None, write, true)), Some(Change::write(range(10, 20))));
         assert_eq!(at(99, stretch(None, write, false)), Some(Change::clear(range(10, 20))));
         assert_eq!(at(0, stretch(None, None, true)), None);
+        let missed = |allocated, held| Stretch { says: [None, None, allocated, held], ..stretch(None, None, true) };
+        assert_eq!(at(99, missed(write, None)), Some(Change::write(range(10, 20))), "lost without a trace");
+        assert_eq!(at(99, missed(None, write)), Some(Change::clear(range(10, 20))), "there without a trace");
     }
 }

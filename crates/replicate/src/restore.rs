@@ -4,7 +4,7 @@
 //! point it was made from, because it is byte-identical to it. An interrupted restore resumes as any step does.
 
 use pageferry_core::SnapshotId;
-use pageferry_core::lineage::State;
+use pageferry_core::lineage::{Seal, State};
 use pageferry_core::next::{Point, Start};
 use pageferry_store::{Source, Target, View};
 
@@ -13,6 +13,7 @@ use crate::error::ReplicateError;
 use crate::event::StepReport;
 use crate::lease::Hold;
 use crate::look::{self, Found, Picture, probe};
+use crate::settle::set_state;
 use crate::step::{Task, step};
 use crate::sync::{create, finish, let_go};
 use crate::take::Evidence;
@@ -62,48 +63,71 @@ pub async fn restore<S: Source, T: Target>(
     probe(&*engine.source, &View::Snapshot(point.id.clone()), point.size).await?;
     let created = match look::target(&*engine.target).await? {
         Some(found) => {
-            may_write(engine, &found, &task, overwrite)?;
+            may_write(engine, &found, &task, overwrite).await?;
             None
         }
         None => create(&engine.target, &engine.options.host, &task).await?,
     };
     let (hold, before) = Hold::take(&engine.target, &engine.options).await?;
-    let mut written = false;
     let result = async {
         let found = look::target(&*engine.target).await?;
         let found = found.ok_or_else(|| ReplicateError::NoTarget(engine.target.address()))?;
         let fresh = created.as_ref() == Some(&found.properties.etag);
         let known = if fresh { Evidence::handed_over() } else { Evidence::of(&before, &found) };
-        let start = if fresh { Start::Clean } else { may_write(engine, &found, &task, overwrite)? };
-        written = true;
-        match &found.view.state {
-            Some(State::Sealed(seal)) if known.untouched && seal.snapshot == task.names && seal.disk == task.disk => {
-                finish(engine, &hold, &found, known, seal).await.map(Restored::Before)
+        let start = if fresh { Start::Clean } else { may_write(engine, &found, &task, overwrite).await? };
+        let made = found.view.points.last().filter(|_| found.is_clean());
+        let restored = match (&found.view.state, made) {
+            (Some(State::Sealed(seal)), Some(made)) if is_of(seal, &task) => Restored::Before(made.clone()),
+            (Some(State::Sealed(seal)), None) if is_of(seal, &task) && known.untouched => {
+                Restored::Before(finish(engine, &hold, &found, known, seal).await?)
             }
-            _ => step(engine, &hold, &found, &Task { start, ..task }, known, fresh).await.map(Restored::Now),
-        }
+            _ => Restored::Now(step(engine, &hold, &found, &Task { start, ..task }, known, fresh).await?),
+        };
+        put_into_use(engine, &hold).await?;
+        Ok(restored)
     }
     .await;
-    let_go(hold, &before.properties, written, result).await
+    let_go(&engine.target, hold, result).await
+}
+
+/// Takes the seal off the base: from now on the disk may be used, and snapshots of it are nobody's points.
+async fn put_into_use<S: Source, T: Target>(engine: &Engine<S, T>, hold: &Hold<T>) -> Result<(), ReplicateError> {
+    let target = &*engine.target;
+    let now = target.properties(&View::Base).await?;
+    let state = State::from_metadata(&now.metadata)
+        .map_err(|error| ReplicateError::State { target: target.address(), error })?;
+    if let Some(State::Sealed(seal)) = state {
+        let seal = Seal { lease: hold.id().0.clone(), ..seal };
+        set_state(target, &State::Restored(seal), &now.metadata, hold.id(), &now.etag, hold.doubt()).await?;
+    }
+    Ok(())
+}
+
+fn is_of(seal: &Seal, task: &Task) -> bool {
+    seal.snapshot == task.names && seal.disk == task.disk
 }
 
 /// How to start on a destination that exists, if it may be written at all.
-fn may_write<S, T: Target>(
+async fn may_write<S: Source, T: Target>(
     engine: &Engine<S, T>,
     found: &Found,
     task: &Task,
     overwrite: bool,
 ) -> Result<Start, ReplicateError> {
     let refused = |why| Err(ReplicateError::Exists { destination: engine.target.address(), why });
-    if !found.view.points.is_empty() {
+    // A base that has lost its words may still have points.
+    let points = look::points_of(&*engine.target).await?;
+    let ours = matches!(&found.view.state, Some(State::Sealed(seal)) if is_of(seal, task));
+    let finished = ours && points.len() == 1 && found.is_clean();
+    if !points.is_empty() && !finished {
         return refused("it holds points of its own and is never overwritten: restore to another blob");
     }
     match &found.view.state {
         // An interrupted restore of the same point is the one thing that may go on without being told to.
         Some(State::Applying(mark)) if mark.from.is_none() && mark.to == task.names && mark.disk == task.disk => {
-            Ok(Start::Resume(mark.clone()))
+            Ok(Start::Resume(mark.watermark))
         }
-        Some(State::Sealed(seal)) if seal.snapshot == task.names && seal.disk == task.disk => Ok(Start::Dirty),
+        Some(State::Sealed(seal)) if is_of(seal, task) => Ok(Start::Dirty),
         _ if overwrite => Ok(Start::Dirty),
         _ => refused("restore to another blob, or say --overwrite to replace its content"),
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use pageferry_core::lineage::{Seal, State};
 use pageferry_core::next::Point;
 use pageferry_core::{Etag, Metadata};
-use pageferry_store::{ErrorKind, LeaseId, Target};
+use pageferry_store::{ErrorKind, Target};
 
 use crate::engine::pause;
 use crate::error::ReplicateError;
+use crate::lease::Hold;
 use crate::look::points_of;
 use crate::options::Options;
 use crate::settle::{fenced, set_state};
@@ -20,21 +21,24 @@ use crate::settle::{fenced, set_state};
 ///
 /// # Errors
 /// [`ReplicateError::Fenced`] where the target is no longer ours or has changed, and failures of the service.
-pub async fn seal(
-    target: &impl Target,
+pub async fn seal<T: Target>(
+    target: &T,
     seal: Seal,
     others: &Metadata,
-    lease: &LeaseId,
+    hold: &Hold<T>,
     etag: &Etag,
     options: &Options,
 ) -> Result<Point, ReplicateError> {
     let run = seal.run.clone();
-    let sealed = set_state(target, &State::Sealed(seal), others, lease, etag).await?;
-    take_point(target, &run, lease, &sealed, options).await
+    let sealed = set_state(target, &State::Sealed(seal), others, hold.id(), etag, hold.doubt()).await?;
+    take_point(target, &run, hold, &sealed, options).await
 }
 
 /// How often Snapshot Blob is sent before we give up.
 const TRIES: usize = 20;
+
+/// How long to wait for a snapshot that was taken to be listed, before another is asked for.
+const LISTED_WAIT: Duration = Duration::from_secs(2);
 
 /// How long to wait where a premium account takes no second snapshot yet; its documented interval is ten minutes.
 const RATE_WAIT: Duration = Duration::from_secs(60);
@@ -44,18 +48,21 @@ const RATE_WAIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// As [`seal`].
-pub async fn take_point(
-    target: &impl Target,
+pub async fn take_point<T: Target>(
+    target: &T,
     run: &str,
-    lease: &LeaseId,
+    hold: &Hold<T>,
     etag: &Etag,
     options: &Options,
 ) -> Result<Point, ReplicateError> {
     let mut last = None;
     for _ in 0..TRIES {
-        match target.snapshot(Some(lease), Some(etag)).await {
+        match target.snapshot(Some(hold.id()), Some(etag)).await {
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Unknown => last = Some(error),
+            Err(error) if error.kind() == ErrorKind::Unknown => {
+                hold.doubt().note();
+                last = Some(error);
+            }
             Err(error) if error.kind() == ErrorKind::Changed => {
                 let cause = format!("it changed between seal and snapshot: {error}");
                 return Err(ReplicateError::Fenced { target: target.address(), cause });
@@ -72,8 +79,14 @@ pub async fn take_point(
             Err(error) => return Err(fenced(target, error)),
         }
         if let Some(point) = points_of(target).await?.into_iter().find(|point| point.seal.run == run) {
+            // Taken without metadata, a snapshot has the base's tag. Another one is of another base.
+            if point.etag != *etag {
+                let what = format!("its newest point {} has another ETag than was sealed", point.id);
+                return Err(ReplicateError::Foreign { target: target.address(), what });
+            }
             return Ok(point);
         }
+        pause(LISTED_WAIT, options).await?;
     }
     Err(last.map_or_else(
         || ReplicateError::Refused(format!("{}: its new snapshot is not listed", target.address())),

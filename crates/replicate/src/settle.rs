@@ -9,6 +9,7 @@ use pageferry_core::{Etag, Metadata};
 use pageferry_store::{ErrorKind, LeaseId, Properties, StoreError, Target, View};
 
 use crate::error::ReplicateError;
+use crate::lease::Doubt;
 
 /// How often an unknown outcome is looked into before we give up.
 const TRIES: usize = 5;
@@ -23,10 +24,11 @@ pub async fn set_state(
     others: &Metadata,
     lease: &LeaseId,
     etag: &Etag,
+    doubt: &Doubt,
 ) -> Result<Etag, ReplicateError> {
     let words = state.to_metadata(others);
     let applied = |now: &Properties| State::from_metadata(&now.metadata).is_ok_and(|said| said.as_ref() == Some(state));
-    settled(target, etag, applied, || target.set_metadata(&words, lease, Some(etag))).await
+    settled(target, etag, doubt, applied, || target.set_metadata(&words, lease, Some(etag))).await
 }
 
 /// Raises the target's sequence number to `epoch`; returns the new tag.
@@ -38,14 +40,16 @@ pub async fn raise_epoch(
     epoch: u64,
     lease: &LeaseId,
     etag: &Etag,
+    doubt: &Doubt,
 ) -> Result<Etag, ReplicateError> {
-    settled(target, etag, |now| now.sequence == epoch, || target.raise_sequence(epoch, lease, etag)).await
+    settled(target, etag, doubt, |now| now.sequence == epoch, || target.raise_sequence(epoch, lease, etag)).await
 }
 
 /// Sends a write that holds only for `etag`, until it is known to be applied.
 async fn settled<T: Target, F: Future<Output = Result<Etag, StoreError>>>(
     target: &T,
     etag: &Etag,
+    doubt: &Doubt,
     applied: impl Fn(&Properties) -> bool,
     send: impl Fn() -> F,
 ) -> Result<Etag, ReplicateError> {
@@ -56,6 +60,9 @@ async fn settled<T: Target, F: Future<Output = Result<Etag, StoreError>>>(
             Err(error) if matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Changed) => error,
             Err(error) => return Err(fenced(target, error)),
         };
+        if error.kind() == ErrorKind::Unknown {
+            doubt.note();
+        }
         let now = target.properties(&View::Base).await?;
         // After a lost answer the value may be ours although the condition no longer holds.
         if applied(&now) && (error.kind() == ErrorKind::Unknown || last.is_some()) {
@@ -103,9 +110,11 @@ mod tests {
     #[tokio::test]
     async fn applied_but_unanswered_is_done() {
         let (blob, lease, etag) = target().await;
+        let doubt = Doubt::default();
         let done = settled(
             &blob,
             &etag,
+            &doubt,
             |now| now.sequence == 7,
             || async {
                 blob.raise_sequence(7, &lease, &etag).await?;
@@ -119,9 +128,11 @@ mod tests {
     async fn not_applied_is_sent_again() {
         let (blob, lease, etag) = target().await;
         let tries = Cell::new(0);
+        let doubt = Doubt::default();
         let done = settled(
             &blob,
             &etag,
+            &doubt,
             |now| now.sequence == 7,
             || async {
                 tries.set(tries.get() + 1);
@@ -136,7 +147,7 @@ mod tests {
     async fn somebody_elses_change_fences() {
         let (blob, lease, etag) = target().await;
         blob.poke(pageferry_core::PageRange::whole(Pages::new(1)).unwrap(), 1);
-        let done = raise_epoch(&blob, 7, &lease, &etag).await;
+        let done = raise_epoch(&blob, 7, &lease, &etag, &Doubt::default()).await;
         assert!(matches!(done, Err(ReplicateError::Fenced { .. })), "{done:?}");
         assert_eq!(blob.properties(&View::Base).await.unwrap().sequence, 0);
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
 use pageferry_core::next::{Point, Start};
-use pageferry_core::{Etag, Metadata, Pages};
+use pageferry_core::plan::cut;
+use pageferry_core::{Change, Etag, Metadata, PageRange, Pages};
 use pageferry_store::{Fence, Source, Target, View};
 use pageferry_transfer::{Aimd, Ending, Progress, Route, transfer};
 use time::OffsetDateTime;
@@ -22,8 +23,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::compare::{Side, compare};
 use crate::engine::{Engine, pause};
-use crate::error::ReplicateError;
+use crate::error::{Ranges, ReplicateError};
 use crate::event::{Event, StepReport};
 use crate::gate::{Claim, gate};
 use crate::lease::Hold;
@@ -31,10 +33,11 @@ use crate::look::{Found, Picture};
 use crate::planning::{Lists, Planner, Tally, requests};
 use crate::seal::seal;
 use crate::settle::{fenced, raise_epoch, set_state};
+use crate::sync::quiesce;
 use crate::take::{Evidence, first_own_change, own_difference};
 
 /// What a step shall do.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Task {
     /// The newest point; `None` for a seed.
     pub from: Option<Point>,
@@ -77,24 +80,23 @@ pub async fn step<S: Source, T: Target>(
         hold,
         task,
         id: Uuid::new_v4().to_string(),
-        epoch: found.properties.sequence + 1,
+        epoch: next_epoch(&*engine.target, found)?,
         others: found.properties.metadata.clone(),
     };
     let (target, options) = (&*engine.target, &engine.options);
 
-    let etag = raise_epoch(target, run.epoch, hold.id(), &found.properties.etag).await?;
-    if evidence.unclean {
-        options.events.tell(&Event::Quiescing(options.quiesce));
-        pause(options.quiesce, options).await?;
-    }
-    let touched = !fresh && run.may_be_touched(found).await?;
+    let etag = raise_epoch(target, run.epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
+    quiesce(hold, evidence, options).await?;
+    let touched = if fresh { Touched::No } else { run.touched(found).await? };
     let floor = run.floor(evidence);
     run.announce(floor);
-    set_state(target, &run.mark(floor), &run.others, hold.id(), &etag).await?;
-    if found.properties.size != task.picture.size {
-        target.resize(task.picture.size, hold.id()).await.map_err(|error| fenced(target, error))?;
+    set_state(target, &run.mark(floor), &run.others, hold.id(), &etag, hold.doubt()).await?;
+    let resized_at = run.resize(found).await?;
+    if touched == Touched::Seed && floor == Pages::ZERO {
+        run.empty().await?;
     }
-    let (progress, tally) = run.apply(found, touched, floor).await?;
+    let (mut progress, tally) = run.apply(found, touched, floor).await?;
+    progress.unknown_at = progress.unknown_at.max(resized_at);
     let point = run.gate_and_seal(&tally, progress).await?;
 
     let report = StepReport {
@@ -121,25 +123,133 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     /// Whether pages outside the source's difference may have been touched since the newest point.
     ///
     /// On a target that says it is sealed, a change is somebody else's and is refused unless repair was asked for.
-    async fn may_be_touched(&self, found: &Found) -> Result<bool, ReplicateError> {
-        if found.is_clean() && self.task.start != Start::Reseed {
-            return Ok(false);
+    async fn touched(&self, found: &Found) -> Result<Touched, ReplicateError> {
+        let target = &self.engine.target;
+        let Some(from) = &self.task.from else {
+            let empty = first_own_change(target, found, None).await?.is_none();
+            return Ok(if empty { Touched::No } else { Touched::Seed });
+        };
+        match self.task.start {
+            Start::Reseed => return Ok(Touched::Since),
+            Start::Resume(_) | Start::Dirty => return Ok(Touched::Since),
+            Start::Clean if found.is_clean() => return Ok(Touched::No),
+            Start::Clean | Start::Adopt => {}
         }
-        if self.task.start != Start::Clean {
-            return Ok(true);
+        let what = if found.properties.size == from.size {
+            self.first_foreign_page(found, from).await?
+        } else {
+            let (now, then) = (found.properties.size.bytes(), from.size.bytes());
+            Some(format!("it has {now} bytes, and its newest point has {then}"))
+        };
+        match what {
+            None => Ok(Touched::No),
+            Some(_) if self.engine.options.repair && self.task.start == Start::Clean => Ok(Touched::Since),
+            Some(what) => Err(ReplicateError::Foreign { target: target.address(), what }),
         }
-        let since = self.task.from.as_ref().map(|point| &point.id);
-        match first_own_change(&self.engine.target, found, since).await? {
-            None => Ok(false),
-            Some(_) if self.engine.options.repair => Ok(true),
-            Some(what) => Err(ReplicateError::Foreign { target: self.engine.target.address(), what }),
+    }
+
+    /// The first pages that the target's tracker reports since `from` and whose content is not the point's. A late copy of
+    /// one of our own writes touches pages without changing them.
+    async fn first_foreign_page(&self, found: &Found, from: &Point) -> Result<Option<String>, ReplicateError> {
+        let target = &self.engine.target;
+        let now = Side { blob: &**target, view: View::Base, if_match: None };
+        let then = Side { blob: &**target, view: View::Snapshot(from.id.clone()), if_match: None };
+        let mut own = own_difference(target, found, Some(&from.id));
+        while let Some(change) = own.next().await? {
+            let mut differing = Ranges::default();
+            compare(&now, &then, change.range, &mut differing).await?;
+            if !differing.is_empty() {
+                return Ok(Some(format!("{differing} differ from it")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Brings the target to the source's size. Tells when a request for that last ended with an unknown outcome.
+    async fn resize(&self, found: &Found) -> Result<Option<Instant>, ReplicateError> {
+        let target = &*self.engine.target;
+        if found.properties.size == self.task.picture.size {
+            return Ok(None);
+        }
+        let receipt = target.resize(self.task.picture.size, self.hold.id()).await;
+        Ok(receipt.map_err(|error| fenced(target, error))?.unknown_at)
+    }
+
+    /// Clears all of the target. What a seed finds there is of no use to it, and on an empty target the page list proves
+    /// which pages the seed has written.
+    async fn empty(&self) -> Result<(), ReplicateError> {
+        let Engine { target, options, .. } = self.engine;
+        let clears = PageRange::whole(self.task.picture.size).map(Change::clear);
+        let clears = clears.into_iter().flat_map(|change| cut(change, &options.chunks)).map(Ok::<_, ReplicateError>);
+        let (progress, _) = watch::channel(Progress::default());
+        let mut pace = Aimd::new(options.in_flight.0, options.in_flight.1);
+        let (route, halt) = (self.route(), CancellationToken::new());
+        let stop = self.stop(&halt);
+        let clears = futures::stream::iter(clears);
+        let (_, ending) = transfer(&route, clears, Pages::ZERO, options.budget, &mut pace, &progress, stop).await?;
+        match self.failure(ending) {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+        .inspect_err(|_| options.events.note(format!("{} is not emptied yet", target.address())))
+    }
+
+    /// From where to where, and under which fence.
+    fn route(&self) -> Route<S, T> {
+        Route {
+            source: Arc::clone(&self.engine.source),
+            view: View::Snapshot(self.task.picture.id.clone()),
+            target: Arc::clone(&self.engine.target),
+            fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
+            compare: self.task.start == Start::Reseed,
+        }
+    }
+
+    /// Completes when no more may be sent.
+    async fn stop(&self, halt: &CancellationToken) {
+        tokio::select! {
+            () = self.engine.options.stop.cancelled() => {}
+            () = self.hold.lost().cancelled() => {}
+            () = halt.cancelled() => {}
+        }
+    }
+
+    /// Why a transfer did not complete.
+    fn failure(&self, ending: Ending) -> Option<ReplicateError> {
+        let target = &*self.engine.target;
+        match ending {
+            Ending::Complete => None,
+            _ if self.hold.lost().is_cancelled() => Some(ReplicateError::Fenced {
+                target: target.address(),
+                cause: "the lease could not be renewed".to_owned(),
+            }),
+            Ending::Stopped => Some(ReplicateError::Interrupted),
+            Ending::Failed(error) => Some(fenced(target, error)),
+        }
+    }
+
+    /// What the plan is made from.
+    fn lists(&self, found: &Found, touched: Touched) -> Lists {
+        let Engine { source, target, .. } = self.engine;
+        let picture = &self.task.picture;
+        // The target as it is after the resize.
+        let mut found = found.clone();
+        found.properties.size = picture.size;
+        let own = |since| own_difference(target, &found, since);
+        match (&self.task.start, touched, &self.task.from) {
+            (Start::Adopt, ..) => Lists::nothing(),
+            // What is gone since the old chain is known only by comparing whole page lists.
+            (Start::Reseed, ..) => Lists { own: own(None), ..Lists::clean(source, picture) },
+            (_, Touched::No, _) => Lists::clean(source, picture),
+            (_, _, None) => Lists::touched(source, picture, own(None), own(None)),
+            (_, _, Some(from)) => Lists::touched(source, picture, own(Some(&from.id)), own(None)),
         }
     }
 
     /// Below which page an interrupted run of this very step has made everything durable.
     fn floor(&self, evidence: Evidence) -> Pages {
-        match &self.task.start {
-            Start::Resume(mark) if evidence.untouched => mark.watermark,
+        match self.task.start {
+            Start::Resume(watermark) if evidence.untouched => watermark,
             _ => Pages::ZERO,
         }
     }
@@ -156,7 +266,8 @@ impl<S: Source, T: Target> Run<'_, S, T> {
 
     /// The source snapshot that this one is a difference from.
     fn parent(&self) -> Option<SnapshotRef> {
-        let from = self.task.from.as_ref().filter(|_| self.task.start != Start::Reseed);
+        let chained = !matches!(self.task.start, Start::Reseed | Start::Adopt);
+        let from = self.task.from.as_ref().filter(|_| chained);
         from.map(|point| point.seal.snapshot.clone())
     }
 
@@ -166,6 +277,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             from: self.parent(),
             to: self.task.names.clone(),
             run: self.id.clone(),
+            lease: self.hold.id().0.clone(),
             host: self.engine.options.host.clone(),
             epoch: self.epoch,
             watermark,
@@ -174,30 +286,15 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     }
 
     /// Moves the pages, while the watermark follows.
-    async fn apply(&self, found: &Found, touched: bool, floor: Pages) -> Result<(Progress, Tally), ReplicateError> {
-        let Engine { source, target, options } = self.engine;
-        // What is gone since the old chain is known only by comparing whole page lists.
-        let reseed = self.task.start == Start::Reseed;
-        let since = self.task.from.as_ref().map(|point| &point.id).filter(|_| !reseed);
-        let own = touched.then(|| own_difference(target, &self.resized(found), since));
-        let lists = Lists::start(source, &self.task.picture, own);
-        let mut planner = Planner::new(lists, floor, options.chunks);
-        let route = Route {
-            source: Arc::clone(source),
-            view: View::Snapshot(self.task.picture.id.clone()),
-            target: Arc::clone(target),
-            fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
-            compare: reseed,
-        };
+    async fn apply(&self, found: &Found, touched: Touched, floor: Pages) -> Result<(Progress, Tally), ReplicateError> {
+        let options = &self.engine.options;
+        // A seed that was emptied first finds nothing of its own.
+        let touched = if touched == Touched::Seed && floor == Pages::ZERO { Touched::No } else { touched };
+        let mut planner = Planner::new(self.lists(found, touched), floor, options.chunks);
+        let route = self.route();
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
-        let stop = async {
-            tokio::select! {
-                () = options.stop.cancelled() => {}
-                () = self.hold.lost().cancelled() => {}
-                () = halt.cancelled() => {}
-            }
-        };
+        let stop = self.stop(&halt);
         let (start, max) = options.in_flight;
         let mut pace = Aimd::new(start, max);
         let moving = async {
@@ -210,26 +307,12 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let watermarks = marked?;
         let (mut progress, ending) = result?;
         progress.unknown_at = progress.unknown_at.max(watermarks);
-        let error = match ending {
-            Ending::Complete => return Ok((progress, planner.tally().clone())),
-            _ if self.hold.lost().is_cancelled() => {
-                ReplicateError::Fenced { target: target.address(), cause: "the lease could not be renewed".to_owned() }
-            }
-            Ending::Stopped => ReplicateError::Interrupted,
-            Ending::Failed(error) => fenced(&**target, error),
-        };
+        let Some(error) = self.failure(ending) else { return Ok((progress, planner.tally().clone())) };
         if !matches!(error, ReplicateError::Fenced { .. }) {
             // The run ends here; what it achieved is worth a word, but only the word of the error is promised.
             let _ = self.say_watermark(progress.watermark).await;
         }
         Err(error)
-    }
-
-    /// The target as it is after the resize.
-    fn resized(&self, found: &Found) -> Found {
-        let mut found = found.clone();
-        found.properties.size = self.task.picture.size;
-        found
     }
 
     /// Writes the watermark down every few seconds until the pages have moved. Tells when a write of it last ended with
@@ -287,6 +370,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let Engine { target, options, .. } = self.engine;
         options.events.tell(&Event::Gating);
         if let Some(unknown_at) = progress.unknown_at {
+            self.hold.doubt().note();
             let left = options.quiesce.saturating_sub(unknown_at.elapsed());
             if left > Duration::ZERO {
                 options.events.tell(&Event::Quiescing(left));
@@ -296,11 +380,18 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let claim = Claim {
             picture: self.task.picture.clone(),
             since: self.task.from.as_ref().map(|point| point.id.clone()),
-            by_content: self.task.start == Start::Reseed,
+            by_content: matches!(self.task.start, Start::Reseed | Start::Adopt),
             run: self.id.clone(),
             epoch: self.epoch,
         };
-        let passed = match gate(self.engine, &claim).await {
+        let halt = CancellationToken::new();
+        let checked = tokio::select! {
+            () = self.stop(&halt) => {
+                Err(self.failure(Ending::Stopped).unwrap_or(ReplicateError::Interrupted))
+            }
+            checked = gate(self.engine, &claim) => checked,
+        };
+        let passed = match checked {
             Ok(passed) => passed,
             Err(error) => {
                 if matches!(error, ReplicateError::Gate { .. }) {
@@ -315,14 +406,15 @@ impl<S: Source, T: Target> Run<'_, S, T> {
                 passed.settled_by_content.bytes()
             ));
         }
-        seal(&**target, self.seal_words(tally), &self.others, self.hold.id(), &passed.etag, options).await
+        seal(&**target, self.seal_words(tally), &self.others, self.hold, &passed.etag, options).await
     }
 
     /// After a gate that failed nothing below any watermark can be relied upon.
     async fn start_over(&self) -> Result<(), ReplicateError> {
         let target = &*self.engine.target;
         let etag: Etag = target.properties(&View::Base).await?.etag;
-        set_state(target, &self.mark(Pages::ZERO), &self.others, self.hold.id(), &etag).await?;
+        let (id, doubt) = (self.hold.id(), self.hold.doubt());
+        set_state(target, &self.mark(Pages::ZERO), &self.others, id, &etag, doubt).await?;
         Ok(())
     }
 
@@ -335,10 +427,29 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             written_bytes: tally.difference.write_pages.bytes(),
             cleared_bytes: tally.difference.clear_pages.bytes(),
             run: self.id.clone(),
+            lease: self.hold.id().0.clone(),
             epoch: self.epoch,
             sealed_at: now_rfc3339(),
         }
     }
+}
+
+/// What a step finds on the target beside its newest point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Touched {
+    /// Nothing.
+    No,
+    /// Pages may have been touched since the newest point.
+    Since,
+    /// There is no point, and there are pages.
+    Seed,
+}
+
+/// The epoch after the one that the target was found in.
+pub(crate) fn next_epoch(target: &impl Target, found: &Found) -> Result<u64, ReplicateError> {
+    // The service counts to 2^63-1.
+    let next = found.properties.sequence.checked_add(1).filter(|next| i64::try_from(*next).is_ok());
+    next.ok_or_else(|| ReplicateError::Refused(format!("{} has no epoch left to count", target.address())))
 }
 
 /// How often progress is told while pages move.

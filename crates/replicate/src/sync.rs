@@ -6,14 +6,15 @@ use pageferry_core::lineage::{Mark, Seal, State};
 use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, reseed_step};
 use pageferry_core::plan::PlanSummary;
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
-use pageferry_store::{ErrorKind, Source, Target, View};
+use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
 use uuid::Uuid;
 
 use crate::engine::{Engine, pause};
 use crate::error::ReplicateError;
 use crate::event::{Event, StepReport};
-use crate::lease::{Hold, keeps_evidence};
+use crate::lease::{Hold, fresh};
 use crate::look::{self, Found, Picture, probe};
+use crate::options::Options;
 use crate::planning::{Lists, Planner};
 use crate::seal::take_point;
 use crate::step::{Task, step};
@@ -54,10 +55,12 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         _ => None,
     };
     let (mut hold, before) = Hold::take(&engine.target, &engine.options).await?;
-    let mut written = false;
     let result = async {
         let (mut evidence, mut anew) = (None, false);
         loop {
+            if engine.options.stop.is_cancelled() {
+                return Err(ReplicateError::Interrupted);
+            }
             let found = look::target(&*engine.target).await?;
             let found = found.ok_or_else(|| ReplicateError::NoTarget(engine.target.address()))?;
             let known = match evidence {
@@ -71,7 +74,6 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                     return Ok(());
                 }
                 Decision::Finish(seal) => {
-                    written = true;
                     report.finished = Some(finish(engine, &hold, &found, known, &seal).await?);
                 }
                 Decision::Step(next) => {
@@ -80,7 +82,6 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                     let fresh = created.as_ref() == Some(&found.properties.etag);
                     let known = if fresh { Evidence::handed_over() } else { known };
                     let task = if fresh { Task { start: Start::Clean, ..task } } else { task };
-                    written = true;
                     match step(engine, &hold, &found, &task, known, fresh).await {
                         Ok(done) => report.steps.push(done),
                         // Only the service knows of some breaks, and says so when asked for the difference.
@@ -88,6 +89,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                             if error.kind() == ErrorKind::ChainBroken && engine.options.reseed && !anew =>
                         {
                             anew = true;
+                            evidence = None;
                             hold.rotate().await?;
                             continue;
                         }
@@ -95,13 +97,13 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                     }
                 }
             }
-            (written, anew) = (false, false);
+            anew = false;
             hold.rotate().await?;
             evidence = Some(Evidence::handed_over());
         }
     }
     .await;
-    let_go(hold, &before.properties, written, result).await?;
+    let_go(&engine.target, hold, result).await?;
     Ok(report)
 }
 
@@ -114,11 +116,8 @@ pub(crate) async fn finish<S: Source, T: Target>(
     seal: &Seal,
 ) -> Result<Point, ReplicateError> {
     let options = &engine.options;
-    if known.unclean {
-        options.events.tell(&Event::Quiescing(options.quiesce));
-        pause(options.quiesce, options).await?;
-    }
-    let point = take_point(&*engine.target, &seal.run, hold.id(), &found.properties.etag, options).await?;
+    quiesce(hold, known, options).await?;
+    let point = take_point(&*engine.target, &seal.run, hold, &found.properties.etag, options).await?;
     options.events.note(format!(
         "an earlier run had copied source snapshot {} completely; only its point was missing and is made now",
         seal.snapshot.id
@@ -126,23 +125,46 @@ pub(crate) async fn finish<S: Source, T: Target>(
     Ok(point)
 }
 
+/// Gives the service the time to finish what it may still be applying of an earlier run, this process's or another's.
+pub(crate) async fn quiesce<T: Target>(
+    hold: &Hold<T>,
+    known: Evidence,
+    options: &Options,
+) -> Result<(), ReplicateError> {
+    if known.unclean || hold.doubt().is_open() {
+        options.events.tell(&Event::Quiescing(options.quiesce));
+        pause(options.quiesce, options).await?;
+        hold.doubt().settle();
+    }
+    Ok(())
+}
+
 /// Gives the target back, so that the next run knows as much as this one.
 pub(crate) async fn let_go<T: Target, R>(
+    target: &Arc<T>,
     hold: Hold<T>,
-    before: &pageferry_store::Properties,
-    written: bool,
     result: Result<R, ReplicateError>,
 ) -> Result<R, ReplicateError> {
     match &result {
         Err(ReplicateError::Fenced { .. }) => drop(hold),
-        // An ended lease is the evidence that nobody wrote since; where we wrote, or found one, we leave one.
-        Err(_) if written || keeps_evidence(before.lease) => hold.break_off().await,
+        // Words that name our lease can be trusted by whoever can still renew it, so it must be left to run out.
+        Err(_) if hold.doubt().is_open() || names_lease(target, hold.id()).await => hold.lapse().await,
+        // The next run must wait, and an ended lease tells it so.
+        Ok(_) if hold.doubt().is_open() => hold.lapse().await,
         // Should the release fail, the lease runs out, and the next run waits a little.
         _ => {
             let _ = hold.release().await;
         }
     }
     result
+}
+
+/// Whether the target's words name `lease`, or may.
+async fn names_lease<T: Target>(target: &Arc<T>, lease: &LeaseId) -> bool {
+    match target.properties(&View::Base).await {
+        Ok(now) => State::from_metadata(&now.metadata).is_ok_and(|state| state.is_some_and(|s| s.lease() == lease.0)),
+        Err(_) => true,
+    }
 }
 
 /// What a sync would do.
@@ -184,15 +206,23 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     };
     let task = task_of(&source.disk, &next);
     probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
-    let own = found
-        .as_ref()
-        .filter(|found| !found.is_clean())
-        .map(|found| own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id)));
+    let lists = match &found {
+        Some(found) if next.start == Start::Reseed => {
+            let own = own_difference(&engine.target, found, None);
+            Lists { own, ..Lists::clean(&engine.source, &task.picture) }
+        }
+        Some(found) if next.from.is_some() && !found.is_clean() => {
+            let own = own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id));
+            let held = own_difference(&engine.target, found, None);
+            Lists::touched(&engine.source, &task.picture, own, held)
+        }
+        _ => Lists::clean(&engine.source, &task.picture),
+    };
     let floor = match &next.start {
-        Start::Resume(mark) if evidence => mark.watermark,
+        Start::Resume(watermark) if evidence => *watermark,
         _ => Pages::ZERO,
     };
-    let mut planner = Planner::new(Lists::start(&engine.source, &task.picture, own), floor, engine.options.chunks);
+    let mut planner = Planner::new(lists, floor, engine.options.chunks);
     while planner.next().await?.is_some() {}
     let more = match want {
         Want::Next => {
@@ -214,7 +244,7 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
 fn likely_evidence(found: Option<&Found>) -> bool {
     found.is_some_and(|found| {
         let epoch = found.view.state.as_ref().map(State::epoch);
-        epoch == Some(found.properties.sequence) && keeps_evidence(found.properties.lease)
+        epoch == Some(found.properties.sequence) && found.properties.lease == LeaseState::Expired
     })
 }
 
@@ -275,22 +305,31 @@ pub(crate) async fn create<T: Target>(
         from: None,
         to: task.names.clone(),
         run: run.clone(),
+        // No lease has this id: nobody can take these words for evidence.
+        lease: fresh().0,
         host: host.to_owned(),
         epoch: 0,
         watermark: Pages::ZERO,
         gap: Pages::ZERO,
     });
-    match target.create(task.picture.size, &mark.to_metadata(&Metadata::new())).await {
-        Ok(etag) => Ok(Some(etag)),
-        Err(error) if error.kind() == ErrorKind::Exists => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Unknown => {
-            let found = look::target(&**target).await?;
-            let ours = found.filter(|found| found.view.state.as_ref().is_some_and(|state| state.run() == run));
-            match ours {
-                Some(found) => Ok(Some(found.properties.etag)),
-                None => Err(error.into()),
-            }
+    let words = mark.to_metadata(&Metadata::new());
+    let mut last = None;
+    for _ in 0..CREATE_TRIES {
+        match target.create(task.picture.size, &words).await {
+            Ok(etag) => return Ok(Some(etag)),
+            Err(error) if error.kind() == ErrorKind::Unknown => last = Some(error),
+            // What is there may be what we asked for before.
+            Err(error) if error.kind() == ErrorKind::Exists && last.is_none() => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
+        if let Some(found) = look::target(&**target).await? {
+            let ours = found.view.state.as_ref().is_some_and(|state| state.run() == run);
+            return Ok(ours.then_some(found.properties.etag));
+        }
     }
+    last.map_or(Ok(None), |error| Err(error.into()))
 }
+
+/// How often Put Blob is sent while its outcome is unknown and there is no blob: it never replaces one.
+const CREATE_TRIES: usize = 5;

@@ -4,7 +4,7 @@ use pageferry_core::lineage::State;
 use pageferry_store::{LeaseState, Source};
 
 use crate::error::ReplicateError;
-use crate::lease::{Before, keeps_evidence};
+use crate::lease::Before;
 use crate::listing::{Listing, Wanted};
 use crate::look::Found;
 use pageferry_core::SnapshotId;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// What is known about the time since our last words on the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Evidence {
-    /// Nobody has touched the target since: the epoch in its metadata is its sequence number, the lease it had ended
-    /// without a later write, and its tag is still the one from before we took it.
+    /// Nobody has touched the target since: the lease its words name had run out and could still be renewed, the epoch in
+    /// its metadata is its sequence number, and its tag is still the one from before we took it.
     pub untouched: bool,
     /// The run before did not hand over cleanly, so the service may still be applying its last request.
     pub unclean: bool,
@@ -26,10 +26,11 @@ impl Evidence {
     pub fn of(before: &Before, found: &Found) -> Evidence {
         let state = found.view.state.as_ref();
         let untouched = state.is_some_and(|state| state.epoch() == before.properties.sequence)
-            && keeps_evidence(before.properties.lease)
+            && before.renewed
             && before.properties.etag == found.properties.etag;
-        let dirty = !matches!(state, Some(State::Sealed(_)));
-        let unclean = dirty || before.waited || before.properties.lease != LeaseState::Available;
+        let dirty = !matches!(state, Some(State::Sealed(_) | State::Restored(_)));
+        let ended = before.properties.lease != LeaseState::Available;
+        let unclean = dirty || before.waited || ended;
         Evidence { untouched, unclean }
     }
 

@@ -251,7 +251,7 @@ impl Source for Memory {
         if range.end() > picture.size {
             return Err(self.error(ErrorKind::Invalid, "Get Blob", "the range ends beyond the blob"));
         }
-        Ok((PageData::new(picture.bytes(range)), Receipt { attempts: 1, ..Receipt::default() }))
+        Ok((PageData::new(picture.bytes(range)), once()))
     }
 }
 
@@ -264,7 +264,7 @@ impl Target for Memory {
         Ok(state.make(size, metadata.clone()))
     }
 
-    async fn acquire(&self, lease: &LeaseId, _duration: Duration) -> Result<(), StoreError> {
+    async fn acquire(&self, lease: &LeaseId, _duration: Duration) -> Result<Receipt, StoreError> {
         let mut state = self.lock();
         if state.base.is_none() {
             return Err(self.error(ErrorKind::NotFound, "Lease Blob", "no such blob"));
@@ -273,15 +273,16 @@ impl Target for Memory {
             return Err(self.error(ErrorKind::Busy, "Lease Blob", "somebody holds the lease"));
         }
         state.lease = Some(lease.clone());
-        Ok(())
+        Ok(once())
     }
 
     async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
         self.change("Lease Blob", Some(lease), None, |_| ())
     }
 
-    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<(), StoreError> {
-        Memory::change(self, "Lease Blob", Some(from), None, |state| state.lease = Some(to.clone()))
+    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<Receipt, StoreError> {
+        Memory::change(self, "Lease Blob", Some(from), None, |state| state.lease = Some(to.clone()))?;
+        Ok(once())
     }
 
     async fn release(&self, lease: &LeaseId) -> Result<(), StoreError> {
@@ -318,7 +319,7 @@ impl Target for Memory {
         })
     }
 
-    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Etag, StoreError> {
+    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Receipt, StoreError> {
         Memory::change(self, "Set Blob Properties", Some(lease), None, |state| {
             state.touch(|base, clock| {
                 base.size = size;
@@ -326,7 +327,8 @@ impl Target for Memory {
                     (*stamp, *data) = (clock, None);
                 }
             })
-        })
+        })?;
+        Ok(once())
     }
 
     async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
@@ -359,12 +361,17 @@ impl Target for Memory {
     }
 }
 
+/// How a request went that was sent once.
+fn once() -> Receipt {
+    Receipt { attempts: 1, ..Receipt::default() }
+}
+
 impl Memory {
     fn put_page(&self, range: PageRange, bytes: Option<&Bytes>, fence: &Fence) -> Result<Receipt, StoreError> {
         if self.lock().sequence != fence.epoch {
             return Err(self.error(ErrorKind::Fenced, "Put Page", "another epoch has begun"));
         }
         Memory::change(self, "Put Page", Some(&fence.lease), None, |state| state.put(range, bytes))?;
-        Ok(Receipt { attempts: 1, ..Receipt::default() })
+        Ok(once())
     }
 }

@@ -192,19 +192,21 @@ pub trait Target: Source {
     /// [`ErrorKind::Exists`](crate::ErrorKind::Exists)). Not repeated after a lost answer.
     fn create(&self, size: Pages, metadata: &Metadata) -> impl Future<Output = Result<Etag, StoreError>> + Send;
 
-    /// Takes the lease under an id of ours; [`ErrorKind::Busy`](crate::ErrorKind::Busy) if somebody holds it.
-    fn acquire(&self, lease: &LeaseId, duration: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Takes the lease under an id of ours, or gives one we hold another length; [`ErrorKind::Busy`](crate::ErrorKind::Busy)
+    /// if somebody else holds it.
+    fn acquire(&self, lease: &LeaseId, duration: Duration) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
 
-    /// Extends the lease; [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if it is no longer ours.
+    /// Extends the lease; [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if it is no longer ours. One that has run out can be
+    /// extended only while nobody has written or leased the blob since (REST: Lease Blob).
     fn renew(&self, lease: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Exchanges the lease's id without letting go of it.
-    fn change(&self, from: &LeaseId, to: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn change(&self, from: &LeaseId, to: &LeaseId) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
 
     /// Gives the lease back; its state becomes available.
     fn release(&self, lease: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends our lease at once while keeping the evidence that nothing was written since. Needs no id on the wire.
+    /// Ends whatever lease there is, at once. Needs no id.
     fn break_now(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Raises the sequence number to at least `epoch`.
@@ -224,7 +226,7 @@ pub trait Target: Source {
     ) -> impl Future<Output = Result<Etag, StoreError>> + Send;
 
     /// Changes the size. Repeating it is harmless, so it is retried.
-    fn resize(&self, size: Pages, lease: &LeaseId) -> impl Future<Output = Result<Etag, StoreError>> + Send;
+    fn resize(&self, size: Pages, lease: &LeaseId) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
 
     /// Writes `data` to `range`, at most 4 MiB, under the fence; the service checks the checksum before it applies it.
     fn write(

@@ -33,13 +33,13 @@ macro_rules! delegate {
             async fn create(&self, size: Pages, metadata: &Metadata) -> Result<Etag, StoreError> {
                 self.inner.create(size, metadata).await
             }
-            async fn acquire(&self, lease: &LeaseId, duration: std::time::Duration) -> Result<(), StoreError> {
+            async fn acquire(&self, lease: &LeaseId, duration: std::time::Duration) -> Result<Receipt, StoreError> {
                 self.inner.acquire(lease, duration).await
             }
             async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
                 self.inner.renew(lease).await
             }
-            async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<(), StoreError> {
+            async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<Receipt, StoreError> {
                 self.inner.change(from, to).await
             }
             async fn release(&self, lease: &LeaseId) -> Result<(), StoreError> {
@@ -59,7 +59,7 @@ macro_rules! delegate {
             ) -> Result<Etag, StoreError> {
                 self.inner.set_metadata(metadata, lease, if_match).await
             }
-            async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Etag, StoreError> {
+            async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Receipt, StoreError> {
                 self.inner.resize(size, lease).await
             }
             async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {

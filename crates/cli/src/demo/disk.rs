@@ -141,10 +141,7 @@ impl Disk {
     /// What happened since the last time this was asked.
     pub(super) fn take_changes(&mut self) -> Changes {
         self.before = self.now.clone();
-        Changes {
-            written: runs(std::mem::take(&mut self.written)),
-            freed: runs(std::mem::take(&mut self.freed)),
-        }
+        Changes { written: runs(std::mem::take(&mut self.written)), freed: runs(std::mem::take(&mut self.freed)) }
     }
 }
 

@@ -33,15 +33,21 @@ pub(super) async fn point_is(blob: &PageBlob, point: &Point, truth: &Picture) ->
         let (data, _) = blob.read(view, range, None).await?;
         Ok::<_, Failure>((data.bytes()[..] != truth.bytes(range)).then_some(range))
     };
-    let mut wrong: Vec<PageRange> =
-        stream::iter(pieces.map(compare)).buffer_unordered(IN_FLIGHT).try_filter_map(|found| async move { Ok(found) }).try_collect().await?;
+    let mut wrong: Vec<PageRange> = stream::iter(pieces.map(compare))
+        .buffer_unordered(IN_FLIGHT)
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await?;
     wrong.sort_unstable();
     if let Some(first) = wrong.first() {
         return differs(format!("its content is not the disk's, first within {first}"));
     }
     let allocated = allocated_bytes(blob, &point.id, truth).await?;
     if allocated != truth.allocated().bytes() {
-        return differs(format!("{allocated} bytes are allocated, {} hold data on the disk", truth.allocated().bytes()));
+        return differs(format!(
+            "{allocated} bytes are allocated, {} hold data on the disk",
+            truth.allocated().bytes()
+        ));
     }
     Ok(())
 }

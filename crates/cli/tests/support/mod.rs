@@ -167,10 +167,34 @@ impl Ran {
     pub fn json(&self) -> Vec<serde_json::Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
 
-    /// Code and last words, for people to read.
-    pub fn verdict(&self) -> String {
-        format!("{}: {}", self.code, redacted(self.stderr.trim_end()))
+/// Commands and what came of them, for people to read.
+pub struct Transcript<'a> {
+    world: &'a World,
+    text: String,
+}
+
+impl<'a> Transcript<'a> {
+    pub fn of(world: &'a World) -> Transcript<'a> {
+        Transcript { world, text: String::new() }
+    }
+
+    pub fn run(&mut self, words: &[&str]) {
+        self.run_with(&[], words);
+    }
+
+    pub fn run_with(&mut self, environment: &[(&str, &str)], words: &[&str]) {
+        let ran = self.world.run_with(environment, words);
+        let words = words.strip_suffix(&QUICK).unwrap_or(words);
+        let words: Vec<&str> = words.iter().map(|word| if word.contains("sig=") { "…" } else { word }).collect();
+        let said: String = ran.stdout.lines().chain(ran.stderr.lines()).map(|line| untimed(line) + "\n").collect();
+        let text = redacted(&format!("$ pageferry {}\n{said}=> {}\n\n", words.join(" "), ran.code));
+        self.text.push_str(&text.replace("http://127.0.0.1:10000/devstoreaccount1", "http://EMULATOR"));
+    }
+
+    pub fn text(self) -> String {
+        self.text
     }
 }
 
@@ -210,6 +234,9 @@ pub fn redacted(text: &str) -> String {
         } else if boundary && is_guid(rest) {
             out.push_str("<id>");
             rest = &rest[36..];
+        } else if boundary && let Some(length) = date_at(rest) {
+            out.push_str("<time>");
+            rest = &rest[length..];
         } else if let Some(tail) = rest.strip_prefix("127.0.0.1:") {
             out.push_str("127.0.0.1:10000");
             rest = tail.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -221,13 +248,12 @@ pub fn redacted(text: &str) -> String {
     out
 }
 
-/// `text` without measured durations and rates.
-pub fn untimed(text: &str) -> String {
-    let cut = |line: &str| match line.rsplit_once(", ") {
-        Some((head, tail)) if line.starts_with("  moved") && tail.contains('s') => format!("{head}, <time>"),
+/// A line without the measured time at its end.
+fn untimed(line: &str) -> String {
+    match line.rsplit_once(", ") {
+        Some((head, _)) if line.starts_with("  moved") => format!("{head}, <time>"),
         _ => line.to_owned(),
-    };
-    redacted(text).lines().map(cut).collect::<Vec<_>>().join("\n") + "\n"
+    }
 }
 
 /// The length of the time that `text` begins with: RFC 3339 in UTC, with or without a fraction.
@@ -239,6 +265,13 @@ fn time_at(text: &str) -> Option<usize> {
     }
     let end = text[shape.len()..].find(|c: char| !c.is_ascii_digit() && c != '.')? + shape.len();
     text[end..].starts_with('Z').then_some(end + 1)
+}
+
+/// The length of the date that `text` begins with, as HTTP writes it: `Sun, 22 Nov 2026 03:06:02 GMT`.
+fn date_at(text: &str) -> Option<usize> {
+    let (day, rest) = text.split_at_checked(5)?;
+    let is_day = day.ends_with(", ") && ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&&day[..3]);
+    (is_day && rest.get(20..24) == Some(" GMT")).then_some(29)
 }
 
 fn is_guid(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What the service remembers: containers, blobs, and the picture of a blob that a snapshot freezes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::auth::token::Policy;
@@ -47,6 +47,8 @@ pub(crate) struct Blob {
     /// The newest snapshot time ever given, whether it still exists or not.
     pub(crate) last_snapshot: Timestamp,
     pub(crate) pending: Option<Pending>,
+    /// The times of snapshots that were deleted.
+    pub(crate) gone: BTreeSet<Timestamp>,
 }
 
 /// Everything a snapshot keeps of its base.
@@ -91,8 +93,14 @@ pub(crate) struct Pending {
 
 impl Blob {
     pub(crate) fn new(state: State) -> Self {
-        let lease = Lease::default();
-        Self { state, lease, snapshots: BTreeMap::new(), last_snapshot: Timestamp::default(), pending: None }
+        Self {
+            state,
+            lease: Lease::default(),
+            snapshots: BTreeMap::new(),
+            last_snapshot: Timestamp::default(),
+            pending: None,
+            gone: BTreeSet::new(),
+        }
     }
 
     /// Whether an older snapshot can ask what became of the pages of this base.

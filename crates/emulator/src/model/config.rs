@@ -1,8 +1,8 @@
-//! What can be chosen about the service: its accounts, and a switch for every behaviour that is not proven.
+//! What can be chosen about the service: its accounts, its pace, and its variants.
 
 use std::collections::BTreeMap;
 
-use crate::model::fault::Fault;
+use crate::model::variants::Variants;
 use crate::{DEV_ACCOUNT, DEV_KEY};
 
 /// How the service is set up. Two models with the same configuration answer the same requests in the same way.
@@ -49,33 +49,6 @@ pub enum CopyPace {
     BytesPerSecond(u64),
 }
 
-/// One switch for every row of the protocol that is not proven; the defaults are the most plausible behaviour.
-#[derive(Debug, Clone)]
-pub struct Variants {
-    /// Answer a diff with the full page list, as Azurite does: what a client must not fall for.
-    pub ignore_prevsnapshot: bool,
-    /// A cleared page that never held data since it was last listed shows up as a `ClearRange`.
-    pub clear_of_empty_reported: bool,
-    /// Pages that a resize cut off show up as `ClearRange` once the blob has grown again.
-    pub shrink_reported: bool,
-    /// End a page list with an empty `<NextMarker />` rather than with none.
-    pub next_marker_empty: bool,
-    /// The status of a write with a foreign lease id: 412, or 409 as one table of the documents has it.
-    pub lease_mismatch_status: u16,
-    /// The most ranges in one page list, if fewer than the 10,000 of the service.
-    pub list_page_max: Option<usize>,
-    /// The most entries in one blob listing, if fewer than the 5,000 of the service.
-    pub blob_page_max: Option<usize>,
-    /// Spell the snapshot rate error as the documents first did, without the second `s` of "Snapshot".
-    pub misspelt_rate_code: bool,
-    /// Refuse misaligned page ranges with 416 `InvalidPageRange` rather than 400 `InvalidHeaderValue`.
-    pub misaligned_is_416: bool,
-    /// Send XML bodies in chunks, without a length.
-    pub chunked_xml: bool,
-    /// Accept ranges with hashes only below 4 MiB, not at 4 MiB.
-    pub hash_range_below_4mib: bool,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -95,33 +68,5 @@ impl Account {
     /// A standard account with this base64 key.
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), premium: false, refuse_snapshot_reads: false, limit_snapshots: false }
-    }
-}
-
-impl Variants {
-    /// Gives the verdict of a lease check the status that was chosen for it.
-    pub(crate) fn lease(&self, verdict: Result<(), Fault>) -> Result<(), Fault> {
-        verdict.map_err(|fault| match fault.code {
-            "LeaseIdMismatchWithBlobOperation" => fault.status(self.lease_mismatch_status),
-            _ => fault,
-        })
-    }
-}
-
-impl Default for Variants {
-    fn default() -> Self {
-        Self {
-            ignore_prevsnapshot: false,
-            clear_of_empty_reported: true,
-            shrink_reported: true,
-            next_marker_empty: false,
-            lease_mismatch_status: 412,
-            list_page_max: None,
-            blob_page_max: None,
-            misspelt_rate_code: true,
-            misaligned_is_416: false,
-            chunked_xml: true,
-            hash_range_below_4mib: false,
-        }
     }
 }

@@ -13,7 +13,6 @@ use crate::pages::PageTable;
 use crate::response::Response;
 
 const MAX_PREMIUM_SNAPSHOTS: usize = 100;
-const PREMIUM_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(600);
 
 impl Model {
     pub(crate) fn put_blob(&mut self, call: &Call<'_>) -> Result<Response, Fault> {
@@ -98,7 +97,8 @@ impl Model {
         if limited && blob.snapshots.len() >= MAX_PREMIUM_SNAPSHOTS {
             return Err(Fault::of("SnapshotCountExceeded"));
         }
-        let resting = call.now.since(blob.last_snapshot) < PREMIUM_SNAPSHOT_INTERVAL;
+        let interval = Duration::from_secs(variants.snapshot_interval);
+        let resting = call.now.since(blob.last_snapshot) < interval;
         if limited && resting && blob.last_snapshot.ticks() > 0 {
             let misspelt = variants.misspelt_rate_code;
             return Err(Fault::of(if misspelt {

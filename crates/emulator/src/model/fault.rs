@@ -122,6 +122,7 @@ const CATALOGUE: &[(&str, u16, &str)] = &[
     ),
     ("ContentLengthLargerThanTierLimit", 409, "The blob's content length cannot exceed its tier limit."),
     ("CannotChangeToLowerTier", 409, "A higher blob tier has already been explicitly set."),
+    ("PublicAccessNotPermitted", 409, "Public access is not permitted on this storage account."),
     ("ContainerAlreadyExists", 409, "The specified container already exists."),
     ("CopyIdMismatch", 409, "The specified copy ID did not match the copy ID for the pending copy operation."),
     ("NoPendingCopyOperation", 409, "There is currently no pending copy operation."),

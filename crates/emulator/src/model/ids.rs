@@ -3,6 +3,7 @@
 //! Only requests that change something may draw from the lasting part; so a log of just those requests, played
 //! again, gives every name again.
 
+use crate::random::mix;
 use crate::time::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -46,11 +47,4 @@ impl Ids {
             self.requests & 0xFF_FFFF
         )
     }
-}
-
-/// The finaliser of splitmix64.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }

@@ -57,7 +57,7 @@ impl Model {
         Conditions::none(request)?;
         let get = |name: &str| request.query(name).unwrap_or_default();
         let most = self.config.variants.blob_page_max.unwrap_or(MAX_BLOBS).clamp(1, MAX_BLOBS);
-        let limit = input::page_size(request, most)?;
+        let limit = input::page_size(request, most)?.min(call.mode.list_limit.unwrap_or(usize::MAX));
         let include: Vec<&str> = get("include").split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
         if let Some(other) = include.iter().find(|item| !INCLUDES.contains(item)) {
             return Err(Fault::parameter("include", other, "Not a known item."));

@@ -13,7 +13,7 @@ mod copy;
 mod create;
 pub(crate) mod fault;
 mod ids;
-mod input;
+pub(crate) mod input;
 mod lease;
 mod lease_ops;
 mod listing;
@@ -22,6 +22,7 @@ mod ranges;
 mod read;
 mod remove;
 mod source;
+pub(crate) mod variants;
 pub(crate) mod version;
 mod world;
 mod write;
@@ -41,8 +42,19 @@ const REFUSED: [&str; 4] = ["x-ms-structured-body", "x-ms-encryption-key", "x-ms
 
 const SERVER: &str = "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0";
 
+/// How a request comes to be carried out, if not in the ordinary way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Credentials were checked earlier, or nobody is to be asked for them.
+    pub(crate) trusted: bool,
+    /// Lease and conditions were checked earlier.
+    pub(crate) admitted: bool,
+    /// The most entries in a listing.
+    pub(crate) list_limit: Option<usize>,
+}
+
 /// The whole state of a service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) config: Config,
     world: World,
@@ -62,22 +74,23 @@ impl Model {
 
     /// Carries out one request at `now`. Times must not go backwards from one call to the next.
     pub fn apply(&mut self, request: &Request, now: Timestamp) -> Response {
-        let mut response = self.step(request, now, false);
+        let mut response = self.step(request, now, Mode::default());
         response.seal();
         response
     }
 
-    /// As [`Model::apply`], but a range hash is left to [`Response::seal`], and `trusted` requests, which come from
-    /// a journal, need no credentials: those were checked before they were written down.
-    pub(crate) fn step(&mut self, request: &Request, now: Timestamp, trusted: bool) -> Response {
+    /// As [`Model::apply`], but a range hash is left to [`Response::seal`], and there are other ways than the ordinary:
+    /// requests from a journal, for one, were checked before they were written down.
+    pub(crate) fn step(&mut self, request: &Request, now: Timestamp, mode: Mode) -> Response {
         let id = self.ids.request();
         let version = version::of(request);
         let outcome = version.clone().and_then(|version| {
             let target = Target::parse(request, &self.config)?;
             self.world.settle(&target, now);
-            self.dispatch(&Call { request, now, version, target, trusted })
+            self.dispatch(&Call { request, now, version, target, mode })
         });
-        let mut response = outcome.unwrap_or_else(|fault| fault.response(&request.method, &id, now));
+        let voiced = outcome.map_err(|fault| self.config.variants.voice(fault, request));
+        let mut response = voiced.unwrap_or_else(|fault| fault.response(&request.method, &id, now));
         if response.get("content-length").is_none() && self.has_length(request, &response) {
             let length = response.body.len().to_string();
             response.set("content-length", length);
@@ -101,6 +114,19 @@ impl Model {
             ("HEAD", _) => response.is_success(),
             _ => !(listing && self.config.variants.chunked_xml),
         }
+    }
+
+    /// The times of the snapshots of the addressed blob, the oldest first.
+    pub(crate) fn snapshots(&self, request: &Request) -> Vec<Timestamp> {
+        let target = Target::parse(request, &self.config).ok();
+        let blob = target.as_ref().and_then(|target| self.world.source(target));
+        blob.map(|blob| blob.snapshots.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Which of the blobs of this name the addressed one is, so that it can be told from a later one.
+    pub(crate) fn incarnation(&self, request: &Request) -> Option<(Timestamp, u64)> {
+        let target = Target::parse(request, &self.config).ok()?;
+        self.world.source(&target).map(|blob| (blob.state.created, blob.state.generation))
     }
 
     fn dispatch(&mut self, call: &Call<'_>) -> Result<Response, Fault> {

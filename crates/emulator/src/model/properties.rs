@@ -61,6 +61,8 @@ impl Model {
                 blob.clear(size / PAGE, blob.state.size / PAGE, variants.clear_of_empty_reported);
             } else if size < blob.state.size {
                 blob.state.pages.forget(size / PAGE, blob.state.size / PAGE);
+            } else if size > blob.state.size && variants.growth_reported {
+                blob.clear(blob.state.size / PAGE, size / PAGE, true);
             }
             blob.state.size = size;
         }
@@ -141,8 +143,10 @@ impl Model {
         if blob.pending.is_some() {
             return Err(Fault::of("PendingCopyOperation"));
         }
-        self.config.variants.lease(blob.lease.check_write(lease, call.now))?;
-        conditions.for_write(&blob.state)?;
+        if !call.mode.admitted {
+            let held = || blob.lease.check_write(lease, call.now);
+            self.config.variants.check(held, || conditions.for_write(&blob.state), || Ok(()))?;
+        }
         Ok(blob)
     }
 

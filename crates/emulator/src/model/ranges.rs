@@ -1,15 +1,15 @@
 //! Get Page Ranges and its differential form.
 
 use crate::auth::Need;
-use crate::diff::{self, Query};
+use crate::diff::{self, Query, Range};
 use crate::digest;
 use crate::model::Model;
-use crate::model::blob::State;
 use crate::model::call::Call;
 use crate::model::conditions::Conditions;
 use crate::model::create::changed;
 use crate::model::fault::Fault;
 use crate::model::input;
+use crate::model::variants::Variants;
 use crate::model::world::Subject;
 use crate::pages::PAGE;
 use crate::response::Response;
@@ -42,7 +42,11 @@ impl Model {
         let previous = input::snapshot(request, "prevsnapshot")?;
         let paged = call.version >= "2020-10-02";
         let most = self.config.variants.list_page_max.unwrap_or(MAX_RANGES).clamp(1, MAX_RANGES);
-        let limit = if paged { input::page_size(request, most)? } else { usize::MAX };
+        let limit = match call.mode.list_limit {
+            Some(limit) if paged => input::page_size(request, most)?.min(limit),
+            _ if paged => input::page_size(request, most)?,
+            _ => usize::MAX,
+        };
         let marker = request.query("marker").filter(|text| paged && !text.is_empty()).map(read_marker).transpose()?;
         let lease = input::lease_id(request)?;
         let conditions = Conditions::of(request)?;
@@ -60,7 +64,7 @@ impl Model {
         }
         conditions.for_read(subject.state)?;
         let since = match previous {
-            Some(previous) if !variants.ignore_prevsnapshot => Some(subject.since(previous)?),
+            Some(previous) if !variants.ignore_prevsnapshot => Some(subject.since(previous, variants)?),
             _ => None,
         };
         let size = subject.state.size;
@@ -75,7 +79,20 @@ impl Model {
         }
         let start = start.max(marker.unwrap_or(0));
         let query = Query { start: start / PAGE, end: end.max(start) / PAGE, since };
-        let body = document(subject.state, query, limit, variants.next_marker_empty && paged);
+        let unit = if since.is_some() { variants.diff_granularity } else { variants.list_granularity };
+        let (table, pages) = (&subject.state.pages, size / PAGE);
+        let end_marker = variants.next_marker_empty && paged;
+        let body = match (variants.ranges_unclipped, unit.max(1)) {
+            (false, 1) => document(diff::ranges(table, query), query, limit, end_marker),
+            (false, unit) => document(diff::coarse(table, query, unit, pages), query, limit, end_marker),
+            // What an earlier page of the list has given whole does not come again.
+            (true, unit) => {
+                let all = diff::coarse(table, Query { start: 0, end: pages, since }, unit, pages);
+                let given = marker.is_some();
+                let ahead = all.skip_while(move |r| if given { r.start < start } else { r.end < start });
+                document(ahead.take_while(move |r| r.start < end), query, limit, end_marker)
+            }
+        };
         let mut response = changed(subject.state, 200)
             .with("x-ms-blob-content-length", size.to_string())
             .with("content-type", "application/xml");
@@ -86,30 +103,37 @@ impl Model {
 
 impl Subject<'_> {
     /// The stamp after which a diff from the snapshot `previous` begins.
-    fn since(&self, previous: Timestamp) -> Result<u64, Fault> {
+    fn since(&self, previous: Timestamp, variants: &Variants) -> Result<u64, Fault> {
         let found = self.base.snapshots.get(&previous);
         let found = found.ok_or_else(|| Fault::of("PreviousSnapshotNotFound"))?;
-        if self.snapshot.is_some_and(|target| target < previous) {
+        if self.snapshot.is_some_and(|target| target < previous || (variants.self_diff_refused && target == previous)) {
             return Err(Fault::of("PreviousSnapshotCannotBeNewer"));
         }
         if found.generation != self.state.generation {
             return Err(Fault::of("BlobOverwritten"));
+        }
+        let until = self.snapshot.unwrap_or(Timestamp::from_ticks(u64::MAX));
+        if variants.diff_needs_chain && self.base.gone.range(previous..until).next().is_some() {
+            return Err(Fault::of("PreviousSnapshotOperationNotSupported"));
         }
         Ok(found.stamp)
     }
 }
 
 /// The list as XML, with a marker when there is more.
-fn document(state: &State, query: Query, limit: usize, end_marker: bool) -> String {
+fn document(mut ranges: impl Iterator<Item = Range>, query: Query, limit: usize, end_marker: bool) -> String {
     let mut out = xml::head();
     out.push_str("<PageList>");
-    let mut ranges = diff::ranges(&state.pages, query);
     for range in ranges.by_ref().take(limit) {
         let name = if range.clear { "ClearRange" } else { "PageRange" };
         out.push_str(&format!("<{name}><Start>{}</Start><End>{}</End></{name}>", range.start, range.end));
     }
     match ranges.next() {
         Some(next) => out.push_str(&format!("<NextMarker>{}</NextMarker>", marker(next.start))),
+        // A list that is to give nothing gives a way on, even where there is nothing more.
+        None if limit == 0 && query.start < query.end => {
+            out.push_str(&format!("<NextMarker>{}</NextMarker>", marker(query.end * PAGE)));
+        }
         None if end_marker => out.push_str("<NextMarker />"),
         None => {}
     }

@@ -29,11 +29,12 @@ impl Model {
             let state = blob.snapshots.get(&time).ok_or_else(|| Fault::of("BlobNotFound"))?;
             conditions.for_write(state)?;
             blob.snapshots.remove(&time);
+            blob.gone.insert(time);
             return Ok(done);
         }
         if snapshots.as_deref() == Some("only") {
             conditions.for_write(&blob.state)?;
-            blob.snapshots.clear();
+            blob.gone.extend(std::mem::take(&mut blob.snapshots).into_keys());
             return Ok(done);
         }
         if blob.pending.is_some() {

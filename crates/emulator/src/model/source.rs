@@ -81,7 +81,7 @@ impl Model {
     pub(crate) fn read_source(&self, call: &Call<'_>, source: &Source, own_key: bool) -> Result<State, Fault> {
         let unverified = |status, code| Fault::of("CannotVerifyCopySource").status(status).text_of(code);
         let bearer = call.request.get("x-ms-copy-source-authorization").and_then(|h| h.strip_prefix("Bearer "));
-        let open = call.trusted
+        let open = call.mode.trusted
             || !self.config.auth
             || bearer.is_some_and(|token| self.config.bearer_tokens.iter().any(|t| t == token.trim()))
             || (own_key && call.request.get("authorization").is_some() && source.target.account == call.target.account)

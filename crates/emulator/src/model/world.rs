@@ -12,12 +12,12 @@ use crate::model::input;
 use crate::time::Timestamp;
 
 /// Everything stored, by account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     accounts: BTreeMap<String, Holdings>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Holdings {
     pub(crate) containers: BTreeMap<String, Container>,
     /// The service properties document as it was last set; empty until then.

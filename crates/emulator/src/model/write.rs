@@ -12,7 +12,8 @@ use crate::model::create::changed;
 use crate::model::fault::Fault;
 use crate::model::input::{self, MAX_WRITE};
 use crate::model::source::Source;
-use crate::pages::PAGE;
+use crate::model::variants::Variants;
+use crate::pages::{self, PAGE};
 use crate::response::{Body, Response};
 
 /// What a page write asks for, read but not yet compared with the blob.
@@ -48,16 +49,22 @@ impl Model {
         }
         let write = PageWrite::of(call, &self.config.variants, ["content-md5", "x-ms-content-crc64"])?;
         if length != write.end - write.start {
-            return Err(Fault::header("Content-Length", &length.to_string()));
+            return Err(match self.config.variants.length_mismatch_is_416 {
+                true => Fault::of("InvalidPageRange"),
+                false => Fault::header("Content-Length", &length.to_string()),
+            });
         }
         let proof = self.admit(call, Need::object("w"))?;
-        let blob = self.writable(call, &proof, &write)?;
+        let variants = self.config.variants.clone();
         let md5 = (write.md5.is_some() || call.version < "2019-02-02").then(|| body.md5());
+        if variants.hash_first {
+            write.verify_hashes(md5, || body.crc64())?;
+        }
+        let blob = self.writable(call, &proof, &write)?;
         write.verify_hashes(md5, || body.crc64())?;
-        blob.state.stamp += 1;
-        let (first, stamp) = (write.start / PAGE, blob.state.stamp);
-        blob.state.pages.write(first, stamp, body.bytes().clone());
-        let crc64 = (call.version >= "2019-02-02").then(|| body.crc64());
+        blob.write(write.start / PAGE, std::iter::once(body.bytes().clone()), &variants);
+        let both = write.md5.is_none() || variants.crc_beside_md5;
+        let crc64 = (call.version >= "2019-02-02" && both).then(|| body.crc64());
         Ok(with_hash(self.written(call, &proof)?, md5, crc64))
     }
 
@@ -71,8 +78,11 @@ impl Model {
             return Err(Fault::header("Content-MD5", text));
         }
         let proof = self.admit(call, Need::object("w"))?;
-        let reported = self.config.variants.clear_of_empty_reported;
+        let (reported, most) = (self.config.variants.clear_of_empty_reported, self.config.variants.clear_max);
         let blob = self.writable(call, &proof, &write)?;
+        if most.is_some_and(|most| write.end - write.start > most) {
+            return Err(Fault::of("OperationTimedOut"));
+        }
         blob.clear(write.start / PAGE, write.end / PAGE, reported);
         self.written(call, &proof)
     }
@@ -100,7 +110,10 @@ impl Model {
         let state = self.read_source(call, &source, false)?;
         Source::verify_conditions(&source_conditions, &state, false)?;
         if end > state.size {
-            return Err(Fault::of("InvalidRange"));
+            return Err(match self.config.variants.source_overrun_is_400 {
+                true => Fault::header("x-ms-source-range", range),
+                false => Fault::of("InvalidRange"),
+            });
         }
         let pieces: Vec<Bytes> = Body::pages(state.pages, start, end).collect();
         let slices = || pieces.iter().map(AsRef::as_ref);
@@ -108,9 +121,11 @@ impl Model {
         write.verify_hashes(md5, || digest::crc64_of(slices()))?;
         let crc64 = (write.md5.is_none() && call.version >= "2019-02-02").then(|| digest::crc64_of(slices()));
         let blob = self.world.blob_mut(call, &proof)?;
-        blob.state.stamp += 1;
-        let stamp = blob.state.stamp;
-        blob.state.pages.write_pieces(write.start / PAGE, stamp, pieces.into_iter());
+        if self.config.variants.copy_zeros_elided {
+            blob.write_elided(write.start / PAGE, pieces.into_iter(), &self.config.variants);
+        } else {
+            blob.write(write.start / PAGE, pieces.into_iter(), &self.config.variants);
+        }
         Ok(with_hash(self.written(call, &proof)?, md5, crc64))
     }
 
@@ -120,9 +135,13 @@ impl Model {
         if blob.pending.is_some() {
             return Err(Fault::of("PendingCopyOperation"));
         }
-        self.config.variants.lease(blob.lease.check_write(write.lease.as_deref(), call.now))?;
-        write.conditions.for_write(&blob.state)?;
-        write.sequence.check(blob.state.sequence)?;
+        if !call.mode.admitted {
+            self.config.variants.check(
+                || blob.lease.check_write(write.lease.as_deref(), call.now),
+                || write.conditions.for_write(&blob.state),
+                || write.sequence.check(blob.state.sequence),
+            )?;
+        }
         if write.end > blob.state.size {
             return Err(Fault::of("InvalidPageRange"));
         }
@@ -140,11 +159,41 @@ impl Model {
 }
 
 impl Blob {
-    /// Clears pages and records it as one operation, as far as any later question can be about it.
-    pub(crate) fn clear(&mut self, start: u64, end: u64, report_empty: bool) {
-        let tracked = self.is_tracked();
+    /// Writes pages as one operation.
+    fn write(&mut self, start: u64, pieces: impl Iterator<Item = Bytes>, variants: &Variants) {
         let state = &mut self.state;
         state.stamp += 1;
+        if variants.identical_rewrites_reported {
+            state.pages.write_pieces(start, state.stamp, pieces);
+        } else {
+            state.pages.write_changed(start, state.stamp, pieces);
+        }
+    }
+
+    /// Writes pages as one operation, which clears those that are to hold nothing but zeros.
+    fn write_elided(&mut self, start: u64, pieces: impl Iterator<Item = Bytes>, variants: &Variants) {
+        self.state.stamp += 1;
+        for (at, page) in (start..).zip(pieces.flat_map(pages::split)) {
+            match page.iter().all(|byte| *byte == 0) {
+                true => self.forget(at, at + 1, variants.clear_of_empty_reported),
+                false if variants.identical_rewrites_reported => {
+                    self.state.pages.write_pieces(at, self.state.stamp, [page].into_iter());
+                }
+                false => self.state.pages.write_changed(at, self.state.stamp, [page].into_iter()),
+            }
+        }
+    }
+
+    /// Clears pages and records it as one operation, as far as any later question can be about it.
+    pub(crate) fn clear(&mut self, start: u64, end: u64, report_empty: bool) {
+        self.state.stamp += 1;
+        self.forget(start, end, report_empty);
+    }
+
+    /// Clears pages as part of the operation under way.
+    fn forget(&mut self, start: u64, end: u64, report_empty: bool) {
+        let tracked = self.is_tracked();
+        let state = &mut self.state;
         match (tracked, report_empty) {
             (false, _) => state.pages.forget(start, end),
             (true, true) => state.pages.clear(start, end, state.stamp),
@@ -154,7 +203,7 @@ impl Blob {
 }
 
 impl PageWrite {
-    fn of(call: &Call<'_>, variants: &super::config::Variants, hashes: [&'static str; 2]) -> Result<Self, Fault> {
+    fn of(call: &Call<'_>, variants: &Variants, hashes: [&'static str; 2]) -> Result<Self, Fault> {
         let request = call.request;
         let (name, text) = input::range_header(request).ok_or_else(|| Fault::missing("x-ms-range"))?;
         let (start, end) = input::page_range(name, text, variants.misaligned_is_416)?;

@@ -1,21 +1,22 @@
 //! The HTTP skin: bytes to requests, responses to bytes, and nothing else.
 
+mod wire;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::faults::{Action, Break, Delivery};
+use crate::http::wire::{Breaker, Reading, Wire};
 use crate::request::{Payload, Request, parse_query};
 use crate::response::{Body, Response};
 use crate::service::Service;
@@ -25,6 +26,12 @@ const MAX_BODY: u64 = 4 << 20;
 
 /// What hyper may hold of a connection; page writes come in large reads this way.
 const READ_BUFFER: usize = 2048 << 10;
+
+/// How long what was written may take to leave before a connection is broken.
+const LAST_BYTES: Duration = Duration::from_millis(20);
+
+/// How long a client may go on talking to a connection that was closed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Accepts connections until `stop` changes or its sender is gone, then closes them all; so does dropping the future.
 pub(crate) async fn serve(listener: TcpListener, service: Service, mut stop: watch::Receiver<()>) {
@@ -49,21 +56,50 @@ pub(crate) async fn serve(listener: TcpListener, service: Service, mut stop: wat
 
 async fn connection(stream: TcpStream, peer: SocketAddr, service: Service) {
     let _ = stream.set_nodelay(true);
+    let mut outages = service.outages();
+    let (breaker, mut broken) = watch::channel(None);
     let handler = service_fn(move |incoming| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(answer(incoming, peer, &service).await) }
+        let (service, breaker) = (service.clone(), breaker.clone());
+        async move { Ok::<_, Infallible>(answer(incoming, peer, &service, breaker).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let mut served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .max_buf_size(READ_BUFFER)
-        .serve_connection(TokioIo::new(stream), handler)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, %peer, "a connection ended early");
+        .serve_connection(TokioIo::new(stream), handler);
+    let how = tokio::select! {
+        outcome = &mut served => {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, %peer, "a connection ended early");
+            }
+            return;
+        }
+        Ok(how) = broken.wait_for(Option::is_some) => how.unwrap_or(Break::Reset),
+        Ok(()) = outages.changed() => Break::Reset,
+    };
+    // What was to be sent before the end may still be on its way out.
+    if tokio::time::timeout(LAST_BYTES, &mut served).await.is_err() {
+        sever(served.into_parts().io.into_inner(), how).await;
     }
 }
 
-async fn answer(incoming: hyper::Request<Incoming>, peer: SocketAddr, service: &Service) -> hyper::Response<Wire> {
+/// Ends a connection in a certain way.
+async fn sever(mut stream: TcpStream, how: Break) {
+    if how == Break::Reset {
+        let _ = stream.set_zero_linger();
+        return;
+    }
+    // Closing a socket with something unread on it would reset the connection.
+    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+}
+
+/// Makes the fate of one request come true on its connection.
+async fn answer(
+    incoming: hyper::Request<Incoming>,
+    peer: SocketAddr,
+    service: &Service,
+    breaker: Breaker,
+) -> hyper::Response<Wire> {
     let (parts, body) = incoming.into_parts();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut request = Request {
@@ -84,37 +120,40 @@ async fn answer(incoming: hyper::Request<Incoming>, peer: SocketAddr, service: &
         // The body was not read, so nothing more can be understood on this connection.
         return respond(service.refuse(&request, code).with("connection", "close"), &request.method);
     }
-    match collect(body, declared.unwrap_or(0)).await {
+    let fate = service.decide(&request);
+    let reading = match fate.action {
+        Some(Action::SlowRequest(pace)) => Reading::Slow(pace),
+        Some(Action::BreakRequest(_)) => Reading::Half,
+        _ => Reading::Whole,
+    };
+    match wire::collect(body, declared.unwrap_or(0), reading).await {
         Some(bytes) => request.body = Payload::new(bytes),
         None => return respond(service.refuse(&request, "InvalidInput").with("connection", "close"), &request.method),
     }
     let method = request.method.clone();
-    let response = service.handle(request).await;
-    respond(response, &method)
-}
-
-/// The whole body in one buffer; `None` when it ends early or is longer than declared.
-async fn collect(mut body: Incoming, length: u64) -> Option<Bytes> {
-    let length = usize::try_from(length).ok()?;
-    let mut buffer = Vec::new();
-    if length > 0 {
-        buffer.reserve_exact(length);
-    }
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
-        if buffer.len() + data.len() > length {
-            return None;
+    let slow_request = matches!(reading, Reading::Slow(_));
+    match service.carry_out(request, fate).await {
+        Delivery::Answer(response) => respond(response, &method),
+        // It was the request that was to be slow.
+        Delivery::Paced(response, _) if slow_request => respond(response, &method),
+        Delivery::Paced(response, pace) => {
+            tokio::time::sleep(Duration::from_millis(pace.first)).await;
+            respond(response, &method).map(|wire| wire.paced(pace))
         }
-        buffer.extend_from_slice(&data);
+        Delivery::Cut { response, sent, how } => respond(response, &method).map(|wire| wire.cut(sent, how, breaker)),
+        Delivery::Lost(how) => {
+            if how != Break::Hang {
+                breaker.send_replace(Some(how));
+            }
+            std::future::pending().await
+        }
     }
-    (buffer.len() == length).then(|| buffer.into())
 }
 
 fn respond(response: Response, method: &str) -> hyper::Response<Wire> {
-    let mut out = hyper::Response::new(Wire {
-        sized: response.get("content-length").is_some() || response.status == 304,
-        body: if method == "HEAD" { Body::default() } else { response.body },
-    });
+    let sized = response.get("content-length").is_some() || response.status == 304;
+    let body = if method == "HEAD" { Body::default() } else { response.body };
+    let mut out = hyper::Response::new(Wire::new(body, sized));
     *out.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or_default();
     for (name, value) in &response.headers {
         // A stored value that HTTP cannot carry is left out rather than sent broken.
@@ -124,28 +163,4 @@ fn respond(response: Response, method: &str) -> hyper::Response<Wire> {
         }
     }
     out
-}
-
-/// A body on its way out, piece by piece as the page table has it.
-#[derive(Debug)]
-struct Wire {
-    body: Body,
-    sized: bool,
-}
-
-impl hyper::body::Body for Wire {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.body.next().map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.sized { SizeHint::with_exact(self.body.len()) } else { SizeHint::default() }
-    }
 }
