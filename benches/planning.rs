@@ -16,7 +16,7 @@ use pageferry_core::lineage::{DiskId, Seal, SnapshotRef, State};
 use pageferry_core::next::Want;
 use pageferry_core::page::BLOB_BYTES_MAX;
 use pageferry_core::{Etag, Metadata, SnapshotId};
-use pageferry_replicate::sync::{Plan, plan};
+use pageferry_replicate::plan::{Plan, plan};
 use pageferry_replicate::{Engine, Options};
 
 const ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1/disks";

@@ -177,7 +177,12 @@ impl Beside {
             _ => Want::Next,
         };
         let (points, comes) = naive.sync(op);
-        let result = self.world.process().sync_alive("disk", "backup", want).await;
+        let mut result = self.world.process().sync_alive("disk", "backup", want.clone()).await;
+        if naive.torn && result.as_ref().is_err_and(|error| error.class() == Class::Busy) {
+            // A renewal of the dead process that arrived late keeps its lease for longer than anybody waits.
+            tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+            result = self.world.process().sync_alive("disk", "backup", want).await;
+        }
         let came = match &result {
             Ok(_) => Comes::Fine,
             Err(error) => Comes::Refused(error.class()),
@@ -274,7 +279,7 @@ fn run(ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_system_does_what_the_naive_disk_does(ops in ops()) {

@@ -42,7 +42,6 @@ fn the_gate_is_missed_where_anything_else_fails() {
     for other in [SwallowedWrites, ShiftedWrites, SwallowedClears, WatermarkAhead, NoOwnDifference] {
         must_be_noticed(&[BlindGate, other]);
     }
-    must_be_noticed(&[BlindGate]);
 }
 
 /// Either the gate refuses, so that nothing gets on, or the trackers are too coarse for it to see and a point lies.
@@ -54,8 +53,9 @@ fn what_is_acknowledged_and_not_done_is_missed() {
 }
 
 #[test]
-fn the_lease_is_missed_and_sooner_without_the_epoch() {
+fn lease_and_epoch_are_missed() {
     must_be_noticed(&[NoEpoch, NoLease]);
+    must_be_noticed(&[NoEpoch, SharedLease]);
     must_be_noticed(&[NoLease]);
 }
 

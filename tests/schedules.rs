@@ -7,8 +7,8 @@ use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::event::{Event, Events};
+use pageferry_replicate::plan::{Plan, plan};
 use pageferry_replicate::restore::{find_point, restore};
-use pageferry_replicate::sync::{Plan, plan};
 use pageferry_replicate::{Class, ReplicateError};
 use pageferry_tests::{Fate, World, four_snapshots};
 use std::sync::{Arc, Mutex};
@@ -466,4 +466,23 @@ async fn reseeding_may_die_at_any_request() {
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tampered_target_is_not_called_up_to_date() {
+    let world = World::new().await;
+    four_snapshots(&world, "disk").await;
+    let mut process = world.process();
+    process.sync_alive("disk", "backup", Want::Next).await.unwrap();
+    world.write("backup", 50, 51, 0xBA).await;
+    let refused = process.sync_alive("disk", "backup", Want::Next).await.unwrap_err();
+    assert_eq!(refused.class(), Class::NotOurs, "{refused}");
+    let refused = plan(&process.engine("disk", "backup"), &Want::Next).await.unwrap_err();
+    assert_eq!(refused.class(), Class::NotOurs, "{refused}");
+    process.options.repair = true;
+    process.sync_alive("disk", "backup", Want::Next).await.unwrap();
+    assert_eq!(world.image("backup", None).await, world.image("disk", None).await);
+    process.options.repair = false;
+    process.sync_alive("disk", "backup", Want::Next).await.unwrap();
+    world.proven_points("backup").await;
 }

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use pageferry_azure::PageBlob;
 use pageferry_core::SnapshotId;
-use pageferry_core::lineage::State;
 use pageferry_core::next::Want;
 use pageferry_core::plan::PlanSummary;
-use pageferry_replicate::sync::{Plan, plan};
-use pageferry_replicate::take::first_own_change;
+use pageferry_replicate::plan::{Plan, plan};
 use pageferry_replicate::{Engine, ReplicateError, look};
 use pageferry_store::Source;
 use serde::Serialize;
@@ -19,7 +17,7 @@ use crate::human::{bytes, count, duration};
 use crate::job::{Scene, Settings};
 use crate::place::Place;
 use crate::progress::Reporter;
-use crate::report::{Note, millis, say};
+use crate::report::{millis, say};
 use crate::sync::explained;
 
 /// What one standard page blob takes (Azure: scalability targets for Blob storage).
@@ -210,39 +208,17 @@ impl Job {
             if planned.action == Action::Seed && self.reseeds(&engine).await? {
                 planned.action = Action::Reseed;
             }
-            let stepping = matches!(planned.action, Action::Step) && !engine.options.repair;
-            let doubt = if stepping { self.doubt(&engine).await? } else { None };
-            Ok((planned, doubt))
+            Ok(planned)
         });
         let planned = planned.await;
         reporter.finish();
-        let (planned, doubt) = planned?;
-        if let Some(note) = doubt {
-            scene.console.aside(&note);
-        }
-        scene.console.say(&planned);
+        scene.console.say(&planned?);
         Ok(())
     }
 
     /// Whether a copy as a whole goes onto a target that has points.
     async fn reseeds(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<bool, ReplicateError> {
         Ok(look::target(&*engine.target).await?.is_some_and(|found| !found.view.points.is_empty()))
-    }
-
-    /// A word on a target that was written to since its newest point. Whether that matters, a sync finds out by reading.
-    async fn doubt(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<Option<Note>, ReplicateError> {
-        let Some(found) = look::target(&*engine.target).await? else { return Ok(None) };
-        let newest = found.view.points.last().filter(|newest| match &found.view.state {
-            Some(State::Sealed(seal)) => seal.run == newest.seal.run && !found.is_clean(),
-            _ => false,
-        });
-        let Some(newest) = newest else { return Ok(None) };
-        let Some(what) = first_own_change(&engine.target, &found, Some(&newest.id)).await? else { return Ok(None) };
-        let text = format!(
-            "the target was written to since its newest point ({what}): unless its content is unchanged, a sync refuses it \
-             without --repair"
-        );
-        Ok(Some(Note { text }))
     }
 }
 

@@ -290,6 +290,15 @@ pub fn reseed_step(target: &TargetView, source: &SourceView, want: &Want) -> Res
     Ok(Step { from: newest.cloned(), to, start: Start::Reseed })
 }
 
+/// The step that brings a target that was changed outside back to its newest point.
+///
+/// # Errors
+/// A [`Conflict`] where the source no longer has the snapshot of that point.
+pub fn repair_step(newest: &Point, source: &SourceView) -> Result<Step, Conflict> {
+    let to = offered(source, &newest.seal.snapshot)?;
+    Ok(Step { from: Some(newest.clone()), to, start: Start::Dirty })
+}
+
 /// The snapshot to go to, or `None` where the newest point already holds it.
 fn wanted(newest: Option<&Point>, source: &SourceView, want: &Want) -> Result<Option<Offer>, Conflict> {
     let held = newest.map(|point| &point.seal.snapshot.id);

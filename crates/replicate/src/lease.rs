@@ -20,6 +20,7 @@ use crate::error::ReplicateError;
 use crate::event::Event;
 use crate::options::{Options, Uptime};
 use crate::settle::fenced;
+use crate::take::Evidence;
 
 /// A lease that is being renewed. Dropping it lets it run out.
 #[derive(Debug)]
@@ -205,6 +206,20 @@ async fn renew_named<T: Target>(
         Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Busy | ErrorKind::Invalid) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives the service the time to finish what it may still be applying of an earlier run, this process's or another's.
+pub(crate) async fn quiesce<T: Target>(
+    hold: &Hold<T>,
+    known: Evidence,
+    options: &Options,
+) -> Result<(), ReplicateError> {
+    if known.unclean || hold.doubt().is_open() {
+        options.events.tell(&Event::Quiescing(options.quiesce));
+        pause(options.quiesce, options).await?;
+        hold.doubt().settle();
+    }
+    Ok(())
 }
 
 /// An id that no lease has had.

@@ -5,6 +5,7 @@
 //! [`verify`], [`adopt`]). Nothing here knows sockets or terminals; progress is a stream of [`Event`]s.
 
 pub mod adopt;
+mod apply;
 pub mod compare;
 pub mod engine;
 pub mod error;
@@ -15,8 +16,10 @@ pub mod lease;
 pub mod listing;
 pub mod look;
 pub mod options;
+pub mod plan;
 pub mod planning;
 pub mod restore;
+mod run;
 pub mod seal;
 pub mod settle;
 pub mod step;

@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use pageferry_core::lineage::{Mark, Seal, State};
-use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, reseed_step};
-use pageferry_core::plan::PlanSummary;
+use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, repair_step, reseed_step};
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
 use uuid::Uuid;
 
-use crate::engine::{Engine, pause};
+use crate::engine::Engine;
 use crate::error::ReplicateError;
-use crate::event::{Event, StepReport};
-use crate::lease::{Hold, fresh};
+use crate::event::StepReport;
+use crate::lease::{Hold, fresh, quiesce};
 use crate::look::{self, Found, Picture, probe};
-use crate::options::Options;
-use crate::planning::{Lists, Planner};
 use crate::seal::take_point;
 use crate::step::{Task, step};
-use crate::take::{Evidence, own_difference};
+use crate::take::{Evidence, foreign_change};
 
 /// What a sync did.
 #[derive(Clone, Debug, Default)]
@@ -125,20 +122,6 @@ pub(crate) async fn finish<S: Source, T: Target>(
     Ok(point)
 }
 
-/// Gives the service the time to finish what it may still be applying of an earlier run, this process's or another's.
-pub(crate) async fn quiesce<T: Target>(
-    hold: &Hold<T>,
-    known: Evidence,
-    options: &Options,
-) -> Result<(), ReplicateError> {
-    if known.unclean || hold.doubt().is_open() {
-        options.events.tell(&Event::Quiescing(options.quiesce));
-        pause(options.quiesce, options).await?;
-        hold.doubt().settle();
-    }
-    Ok(())
-}
-
 /// Gives the target back, so that the next run knows as much as this one.
 pub(crate) async fn let_go<T: Target, R>(
     target: &Arc<T>,
@@ -167,81 +150,8 @@ async fn names_lease<T: Target>(target: &Arc<T>, lease: &LeaseId) -> bool {
     }
 }
 
-/// What a sync would do.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    /// Nothing: the newest point is the snapshot wanted.
-    UpToDate(Point),
-    /// Only the snapshot that makes the last point is missing.
-    Finish(SnapshotId),
-    /// A step.
-    Step {
-        /// The source snapshot differenced from; `None` for a seed.
-        from: Option<SnapshotId>,
-        /// The source snapshot to copy.
-        to: SnapshotId,
-        /// The disk's size in bytes.
-        disk_bytes: u64,
-        /// What the source changed.
-        difference: PlanSummary,
-        /// What is left to do.
-        planned: PlanSummary,
-        /// Source snapshots that would follow, each in a step of its own.
-        more: Vec<SnapshotId>,
-    },
-}
-
-/// What the next step of [`sync`] would do. Writes nothing and takes no lease.
-///
-/// # Errors
-/// Those of looking and listing.
-pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<Plan, ReplicateError> {
-    let found = look::target(&*engine.target).await?;
-    let evidence = likely_evidence(found.as_ref());
-    let (decision, source) = decide(engine, found.as_ref(), want, evidence, false).await?;
-    let next = match decision {
-        Decision::UpToDate(point) => return Ok(Plan::UpToDate(point)),
-        Decision::Finish(seal) => return Ok(Plan::Finish(seal.snapshot.id)),
-        Decision::Step(step) => step,
-    };
-    let task = task_of(&source.disk, &next);
-    probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
-    let lists = match &found {
-        Some(found) if next.start == Start::Reseed => {
-            let own = own_difference(&engine.target, found, None);
-            Lists { own, ..Lists::clean(&engine.source, &task.picture) }
-        }
-        Some(found) if next.from.is_some() && !found.is_clean() => {
-            let own = own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id));
-            let held = own_difference(&engine.target, found, None);
-            Lists::touched(&engine.source, &task.picture, own, held)
-        }
-        _ => Lists::clean(&engine.source, &task.picture),
-    };
-    let floor = match &next.start {
-        Start::Resume(watermark) if evidence => *watermark,
-        _ => Pages::ZERO,
-    };
-    let mut planner = Planner::new(lists, floor, engine.options.chunks);
-    while planner.next().await?.is_some() {}
-    let more = match want {
-        Want::Next => {
-            source.offers.iter().map(|offer| &offer.at.id).filter(|id| **id > task.names.id).cloned().collect()
-        }
-        _ => Vec::new(),
-    };
-    Ok(Plan::Step {
-        from: task.picture.since,
-        to: task.names.id,
-        disk_bytes: task.picture.size.bytes(),
-        difference: planner.tally().difference,
-        planned: planner.tally().planned,
-        more,
-    })
-}
-
 /// Whether the evidence would hold if nothing changed between now and taking the target.
-fn likely_evidence(found: Option<&Found>) -> bool {
+pub(crate) fn likely_evidence(found: Option<&Found>) -> bool {
     found.is_some_and(|found| {
         let epoch = found.view.state.as_ref().map(State::epoch);
         epoch == Some(found.properties.sequence) && found.properties.lease == LeaseState::Expired
@@ -249,7 +159,7 @@ fn likely_evidence(found: Option<&Found>) -> bool {
 }
 
 /// What to do, and what there is of the source. With `anew`, a step seeds anew whatever the words say.
-async fn decide<S: Source, T: Target>(
+pub(crate) async fn decide<S: Source, T: Target>(
     engine: &Engine<S, T>,
     found: Option<&Found>,
     want: &Want,
@@ -272,12 +182,22 @@ async fn decide<S: Source, T: Target>(
         }
         (decision, _) => decision,
     };
-    let decision =
-        decision.map_err(|conflict| ReplicateError::Conflict { target: engine.target.address(), conflict })?;
+    let conflict = |conflict| ReplicateError::Conflict { target: engine.target.address(), conflict };
+    let decision = decision.map_err(conflict)?;
+    // Nothing newer to copy is no reason to call a target good that somebody has written to.
+    if let (Decision::UpToDate(newest), Some(found)) = (&decision, found)
+        && let Some(what) = foreign_change(&engine.target, found, newest).await?
+    {
+        if !engine.options.repair {
+            return Err(ReplicateError::Foreign { target: engine.target.address(), what });
+        }
+        let step = repair_step(newest, &source).map_err(conflict)?;
+        return Ok((Decision::Step(Box::new(step)), source));
+    }
     Ok((decision, source))
 }
 
-fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Task {
+pub(crate) fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Task {
     let parent = step.from.as_ref().filter(|_| step.start != Start::Reseed);
     Task {
         from: step.from.clone(),

@@ -1,15 +1,18 @@
 //! What may be concluded from a target that has just been taken.
 
-use pageferry_core::lineage::State;
-use pageferry_store::{LeaseState, Source};
+use std::sync::Arc;
 
-use crate::error::ReplicateError;
+use pageferry_core::SnapshotId;
+use pageferry_core::lineage::State;
+use pageferry_core::next::{Point, Start};
+use pageferry_store::{LeaseState, Source, View};
+
+use crate::compare::{Side, compare};
+use crate::error::{Ranges, ReplicateError};
 use crate::lease::Before;
 use crate::listing::{Listing, Wanted};
 use crate::look::Found;
-use pageferry_core::SnapshotId;
-use pageferry_store::View;
-use std::sync::Arc;
+use crate::run::Task;
 
 /// What is known about the time since our last words on the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,15 +49,69 @@ pub fn own_difference<T: Source>(target: &Arc<T>, found: &Found, since: Option<&
     Listing::start(target, wanted)
 }
 
-/// Whether the target's own tracker reports anything since `since`.
+/// What a step finds on the target beside its newest point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touched {
+    /// Nothing.
+    No,
+    /// Pages may have been touched since the newest point.
+    Since,
+    /// There is no point, and there are pages.
+    Seed,
+}
+
+/// What a step finds on the target beside its newest point. On a target that says it equals that point, a change is
+/// somebody else's, and is refused unless `repair` is asked for.
+///
+/// # Errors
+/// [`ReplicateError::Foreign`], and failures of the service.
+pub async fn touched<T: Source>(
+    target: &Arc<T>,
+    found: &Found,
+    task: &Task,
+    repair: bool,
+) -> Result<Touched, ReplicateError> {
+    let Some(from) = &task.from else {
+        let first = own_difference(target, found, None).next().await?;
+        return Ok(if first.is_none() { Touched::No } else { Touched::Seed });
+    };
+    match task.start {
+        Start::Reseed | Start::Resume(_) | Start::Dirty => return Ok(Touched::Since),
+        Start::Clean | Start::Adopt => {}
+    }
+    match foreign_change(target, found, from).await? {
+        None => Ok(Touched::No),
+        Some(_) if repair && task.start == Start::Clean => Ok(Touched::Since),
+        Some(what) => Err(ReplicateError::Foreign { target: target.address(), what }),
+    }
+}
+
+/// How the target differs from its newest point, `from`; nothing where it does not. Pages that were touched and not
+/// changed, by a late copy of one of our own writes, are no difference.
 ///
 /// # Errors
 /// Of the service.
-pub async fn first_own_change<T: Source>(
+pub async fn foreign_change<T: Source>(
     target: &Arc<T>,
     found: &Found,
-    since: Option<&SnapshotId>,
+    from: &Point,
 ) -> Result<Option<String>, ReplicateError> {
-    let first = own_difference(target, found, since).next().await?;
-    Ok(first.map(|change| format!("its tracker reports {:?} of {}", change.kind, change.range).to_lowercase()))
+    if found.is_clean() {
+        return Ok(None);
+    }
+    let (now_bytes, then_bytes) = (found.properties.size.bytes(), from.size.bytes());
+    if now_bytes != then_bytes {
+        return Ok(Some(format!("it has {now_bytes} bytes, and its newest point has {then_bytes}")));
+    }
+    let now = Side { blob: &**target, view: View::Base, if_match: None };
+    let then = Side { blob: &**target, view: View::Snapshot(from.id.clone()), if_match: None };
+    let mut own = own_difference(target, found, Some(&from.id));
+    while let Some(change) = own.next().await? {
+        let mut differing = Ranges::default();
+        compare(&now, &then, change.range, &mut differing).await?;
+        if !differing.is_empty() {
+            return Ok(Some(format!("{differing} differ from it")));
+        }
+    }
+    Ok(None)
 }

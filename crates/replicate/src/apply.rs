@@ -1,0 +1,158 @@
+//! Moving the pages of a step, while the watermark follows.
+
+use std::time::Duration;
+
+use pageferry_core::next::Start;
+use pageferry_core::plan::cut;
+use pageferry_core::{Change, PageRange, Pages};
+use pageferry_store::{ErrorKind, Source, Target};
+use pageferry_transfer::{Aimd, Progress, transfer};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::error::ReplicateError;
+use crate::event::Event;
+use crate::look::Found;
+use crate::planning::{Lists, Planner, Tally, requests};
+use crate::run::Run;
+use crate::settle::fenced;
+use crate::take::{Touched, own_difference};
+
+/// How often progress is told while pages move.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+impl<S: Source, T: Target> Run<'_, S, T> {
+    /// Moves the pages, while the watermark follows.
+    pub(crate) async fn apply(
+        &self,
+        found: &Found,
+        touched: Touched,
+        floor: Pages,
+    ) -> Result<(Progress, Tally), ReplicateError> {
+        let options = &self.engine.options;
+        // A seed that was emptied first finds nothing of its own.
+        let touched = if touched == Touched::Seed && floor == Pages::ZERO { Touched::No } else { touched };
+        let mut planner = Planner::new(self.lists(found, touched), floor, options.chunks);
+        let route = self.route();
+        let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
+        let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
+        let stop = self.stop(&halt);
+        let (start, max) = options.in_flight;
+        let mut pace = Aimd::new(start, max);
+        let moving = async {
+            let plan = requests(&mut planner);
+            let result = transfer(&route, plan, floor, options.budget, &mut pace, &progress, stop).await;
+            moved.cancel();
+            result
+        };
+        let (result, marked) = tokio::join!(moving, self.follow(watched, &moved, &halt));
+        let watermarks = marked?;
+        let (mut progress, ending) = result?;
+        progress.unknown_at = progress.unknown_at.max(watermarks);
+        let Some(error) = self.failure(ending) else { return Ok((progress, planner.tally().clone())) };
+        if !matches!(error, ReplicateError::Fenced { .. }) {
+            // The run ends here; what it achieved is worth a word, but only the word of the error is promised.
+            let _ = self.say_watermark(progress.watermark).await;
+        }
+        Err(error)
+    }
+
+    /// Writes the watermark down every few seconds until the pages have moved. Tells when a write of it last ended with
+    /// an unknown outcome.
+    ///
+    /// These writes are not conditional on the tag, which every page write changes. The lease, fresh for this run, keeps
+    /// a late one from any other run; the gate waits for one of ours that may be late.
+    async fn follow(
+        &self,
+        progress: watch::Receiver<Progress>,
+        moved: &CancellationToken,
+        halt: &CancellationToken,
+    ) -> Result<Option<Instant>, ReplicateError> {
+        let every = self.engine.options.watermark_every;
+        let (mut said, mut unknown_at) = (progress.borrow().watermark, None);
+        let mut due = Instant::now() + every;
+        loop {
+            tokio::select! {
+                () = moved.cancelled() => {
+                    self.engine.options.events.tell(&Event::Moving(*progress.borrow()));
+                    return Ok(unknown_at);
+                }
+                () = tokio::time::sleep(every.min(TELL_EVERY)) => {}
+            }
+            let now = *progress.borrow();
+            self.engine.options.events.tell(&Event::Moving(now));
+            if Instant::now() < due || now.watermark == said {
+                continue;
+            }
+            due = Instant::now() + every;
+            match self.say_watermark(now.watermark).await {
+                Ok(()) => said = now.watermark,
+                Err(ReplicateError::Store(error)) if error.kind() == ErrorKind::Unknown => {
+                    unknown_at = Some(Instant::now());
+                }
+                // A word that could not be said now is said next time.
+                Err(ReplicateError::Store(_)) => {}
+                Err(error) => {
+                    halt.cancel();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn say_watermark(&self, watermark: Pages) -> Result<(), ReplicateError> {
+        let target = &*self.engine.target;
+        let words = self.mark(watermark).to_metadata(&self.others);
+        target.set_metadata(&words, self.hold.id(), None).await.map_err(|error| fenced(target, error))?;
+        Ok(())
+    }
+
+    /// Brings the target to the source's size. Tells when a request for that last ended with an unknown outcome.
+    pub(crate) async fn resize(&self, found: &Found) -> Result<Option<Instant>, ReplicateError> {
+        let target = &*self.engine.target;
+        if found.properties.size == self.task.picture.size {
+            return Ok(None);
+        }
+        let receipt = target.resize(self.task.picture.size, self.hold.id()).await;
+        Ok(receipt.map_err(|error| fenced(target, error))?.unknown_at)
+    }
+
+    /// Clears all of the target. What a seed finds there is of no use to it, and on an empty target the page list proves
+    /// which pages the seed has written.
+    pub(crate) async fn empty(&self) -> Result<(), ReplicateError> {
+        let Engine { target, options, .. } = self.engine;
+        let clears = PageRange::whole(self.task.picture.size).map(Change::clear);
+        let clears = clears.into_iter().flat_map(|change| cut(change, &options.chunks)).map(Ok::<_, ReplicateError>);
+        let (progress, _) = watch::channel(Progress::default());
+        let mut pace = Aimd::new(options.in_flight.0, options.in_flight.1);
+        let (route, halt) = (self.route(), CancellationToken::new());
+        let stop = self.stop(&halt);
+        let clears = futures::stream::iter(clears);
+        let (_, ending) = transfer(&route, clears, Pages::ZERO, options.budget, &mut pace, &progress, stop).await?;
+        match self.failure(ending) {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+        .inspect_err(|_| options.events.note(format!("{} is not emptied yet", target.address())))
+    }
+
+    /// What the plan is made from.
+    fn lists(&self, found: &Found, touched: Touched) -> Lists {
+        let Engine { source, target, .. } = self.engine;
+        let picture = &self.task.picture;
+        // The target as it is after the resize.
+        let mut found = found.clone();
+        found.properties.size = picture.size;
+        let own = |since| own_difference(target, &found, since);
+        match (&self.task.start, touched, &self.task.from) {
+            (Start::Adopt, ..) => Lists::nothing(),
+            // What is gone since the old chain is known only by comparing whole page lists.
+            (Start::Reseed, ..) => Lists { own: own(None), ..Lists::clean(source, picture) },
+            (_, Touched::No, _) => Lists::clean(source, picture),
+            (_, _, None) => Lists::touched(source, picture, own(None), own(None)),
+            (_, _, Some(from)) => Lists::touched(source, picture, own(Some(&from.id)), own(None)),
+        }
+    }
+}

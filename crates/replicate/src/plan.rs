@@ -1,0 +1,92 @@
+//! What a sync would do, by the same code that does it.
+
+use pageferry_core::next::{Decision, Point, Start, Want};
+use pageferry_core::plan::PlanSummary;
+use pageferry_core::{Pages, SnapshotId};
+use pageferry_store::{Source, Target, View};
+
+use crate::engine::Engine;
+use crate::error::ReplicateError;
+use crate::look::{self, probe};
+use crate::planning::{Lists, Planner};
+use crate::sync::{decide, likely_evidence, task_of};
+use crate::take::{foreign_change, own_difference};
+
+/// What a sync would do.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Nothing: the newest point is the snapshot wanted.
+    UpToDate(Point),
+    /// Only the snapshot that makes the last point is missing.
+    Finish(SnapshotId),
+    /// A step.
+    Step {
+        /// The source snapshot differenced from; `None` for a seed.
+        from: Option<SnapshotId>,
+        /// The source snapshot to copy.
+        to: SnapshotId,
+        /// The disk's size in bytes.
+        disk_bytes: u64,
+        /// What the source changed.
+        difference: PlanSummary,
+        /// What is left to do.
+        planned: PlanSummary,
+        /// Source snapshots that would follow, each in a step of its own.
+        more: Vec<SnapshotId>,
+    },
+}
+
+/// What the next step of [`sync`] would do. Writes nothing and takes no lease.
+///
+/// # Errors
+/// Those of looking and listing.
+pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<Plan, ReplicateError> {
+    let found = look::target(&*engine.target).await?;
+    let evidence = likely_evidence(found.as_ref());
+    let (decision, source) = decide(engine, found.as_ref(), want, evidence, false).await?;
+    let next = match decision {
+        Decision::UpToDate(point) => return Ok(Plan::UpToDate(point)),
+        Decision::Finish(seal) => return Ok(Plan::Finish(seal.snapshot.id)),
+        Decision::Step(step) => step,
+    };
+    let task = task_of(&source.disk, &next);
+    probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
+    if let (Some(found), Some(from), Start::Clean) = (&found, &next.from, &next.start)
+        && !engine.options.repair
+        && let Some(what) = foreign_change(&engine.target, found, from).await?
+    {
+        return Err(ReplicateError::Foreign { target: engine.target.address(), what });
+    }
+    let lists = match &found {
+        Some(found) if next.start == Start::Reseed => {
+            let own = own_difference(&engine.target, found, None);
+            Lists { own, ..Lists::clean(&engine.source, &task.picture) }
+        }
+        Some(found) if next.from.is_some() && !found.is_clean() => {
+            let own = own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id));
+            let held = own_difference(&engine.target, found, None);
+            Lists::touched(&engine.source, &task.picture, own, held)
+        }
+        _ => Lists::clean(&engine.source, &task.picture),
+    };
+    let floor = match &next.start {
+        Start::Resume(watermark) if evidence => *watermark,
+        _ => Pages::ZERO,
+    };
+    let mut planner = Planner::new(lists, floor, engine.options.chunks);
+    while planner.next().await?.is_some() {}
+    let more = match want {
+        Want::Next => {
+            source.offers.iter().map(|offer| &offer.at.id).filter(|id| **id > task.names.id).cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    Ok(Plan::Step {
+        from: task.picture.since,
+        to: task.names.id,
+        disk_bytes: task.picture.size.bytes(),
+        difference: planner.tally().difference,
+        planned: planner.tally().planned,
+        more,
+    })
+}

@@ -1,0 +1,149 @@
+//! A step under way: what stays the same from its epoch to its seal, and what it says of itself on the target.
+
+use std::sync::Arc;
+
+use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
+use pageferry_core::next::{Point, Start};
+use pageferry_core::{Metadata, Pages};
+use pageferry_store::{Fence, Source, Target, View};
+use pageferry_transfer::{Ending, Route};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::error::ReplicateError;
+use crate::event::Event;
+use crate::lease::Hold;
+use crate::look::{Found, Picture};
+use crate::planning::Tally;
+use crate::settle::fenced;
+use crate::take::Evidence;
+
+/// What a step shall do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Task {
+    /// The newest point; `None` for a seed.
+    pub from: Option<Point>,
+    /// What is read.
+    pub picture: Picture,
+    /// The disk that the point will name.
+    pub disk: DiskId,
+    /// The source snapshot that the point will name.
+    pub names: SnapshotRef,
+    /// What is on the target already.
+    pub start: Start,
+}
+
+/// A step under way: what stays the same from the epoch to the seal.
+pub(crate) struct Run<'a, S, T> {
+    pub(crate) engine: &'a Engine<S, T>,
+    pub(crate) hold: &'a Hold<T>,
+    pub(crate) task: &'a Task,
+    pub(crate) id: String,
+    pub(crate) epoch: u64,
+    pub(crate) others: Metadata,
+}
+
+impl<S: Source, T: Target> Run<'_, S, T> {
+    /// Below which page an interrupted run of this very step has made everything durable.
+    pub(crate) fn floor(&self, evidence: Evidence) -> Pages {
+        match self.task.start {
+            Start::Resume(watermark) if evidence.untouched => watermark,
+            _ => Pages::ZERO,
+        }
+    }
+
+    pub(crate) fn announce(&self, floor: Pages) {
+        let resumed = matches!(self.task.start, Start::Resume(_)).then(|| floor.bytes());
+        self.engine.options.events.tell(&Event::Begun {
+            from: self.parent().map(|parent| parent.id),
+            to: self.task.names.id.clone(),
+            disk_bytes: self.task.picture.size.bytes(),
+            resumed_at: resumed,
+        });
+    }
+
+    /// The source snapshot that this one is a difference from.
+    pub(crate) fn parent(&self) -> Option<SnapshotRef> {
+        let chained = !matches!(self.task.start, Start::Reseed | Start::Adopt);
+        let from = self.task.from.as_ref().filter(|_| chained);
+        from.map(|point| point.seal.snapshot.clone())
+    }
+
+    pub(crate) fn mark(&self, watermark: Pages) -> State {
+        State::Applying(Mark {
+            disk: self.task.disk.clone(),
+            from: self.parent(),
+            to: self.task.names.clone(),
+            run: self.id.clone(),
+            lease: self.hold.id().0.clone(),
+            host: self.engine.options.host.clone(),
+            epoch: self.epoch,
+            watermark,
+            gap: Pages::ZERO,
+        })
+    }
+
+    /// From where to where, and under which fence.
+    pub(crate) fn route(&self) -> Route<S, T> {
+        Route {
+            source: Arc::clone(&self.engine.source),
+            view: View::Snapshot(self.task.picture.id.clone()),
+            target: Arc::clone(&self.engine.target),
+            fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
+            compare: self.task.start == Start::Reseed,
+        }
+    }
+
+    /// Completes when no more may be sent.
+    pub(crate) async fn stop(&self, halt: &CancellationToken) {
+        tokio::select! {
+            () = self.engine.options.stop.cancelled() => {}
+            () = self.hold.lost().cancelled() => {}
+            () = halt.cancelled() => {}
+        }
+    }
+
+    /// Why a transfer did not complete.
+    pub(crate) fn failure(&self, ending: Ending) -> Option<ReplicateError> {
+        let target = &*self.engine.target;
+        match ending {
+            Ending::Complete => None,
+            _ if self.hold.lost().is_cancelled() => Some(ReplicateError::Fenced {
+                target: target.address(),
+                cause: "the lease could not be renewed".to_owned(),
+            }),
+            Ending::Stopped => Some(ReplicateError::Interrupted),
+            Ending::Failed(error) => Some(fenced(target, error)),
+        }
+    }
+
+    pub(crate) fn seal_words(&self, tally: &Tally) -> Seal {
+        Seal {
+            disk: self.task.disk.clone(),
+            snapshot: self.task.names.clone(),
+            parent: self.parent(),
+            plan: tally.digest.clone().finish(),
+            written_bytes: tally.difference.write_pages.bytes(),
+            cleared_bytes: tally.difference.clear_pages.bytes(),
+            run: self.id.clone(),
+            lease: self.hold.id().0.clone(),
+            epoch: self.epoch,
+            sealed_at: now_rfc3339(),
+        }
+    }
+}
+
+/// The epoch after the one that the target was found in.
+pub(crate) fn next_epoch(target: &impl Target, found: &Found) -> Result<u64, ReplicateError> {
+    // The service counts to 2^63-1.
+    let next = found.properties.sequence.checked_add(1).filter(|next| i64::try_from(*next).is_ok());
+    next.ok_or_else(|| ReplicateError::Refused(format!("{} has no epoch left to count", target.address())))
+}
+
+/// The time of this machine, for people; nothing is decided by it.
+pub(crate) fn now_rfc3339() -> String {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
+    now.format(&Rfc3339).unwrap_or_default()
+}
