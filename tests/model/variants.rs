@@ -168,7 +168,7 @@ pub const WEAK: &[Variant] = &[
     ),
 ];
 
-/// What the code lacked when this model was written, each alone and all together. Each is a defect that was found here.
+/// What the engine lacked when this model was written, each alone and all together. Each is a defect that was found here.
 pub const GAPS: &[Variant] = &[
     breaks("G1", "acquire without If-Match", Rules { tag_on_acquire: false, ..FULL }, FOREIGN),
     breaks("G2", "words without evidence are not spoilt before the take", Rules { spoil: false, ..FULL }, FOREIGN),
@@ -182,9 +182,9 @@ pub const GAPS: &[Variant] = &[
             WATCHED,
         )
     },
-    breaks("as coded, foreign", "G1 to G4", Rules::AS_CODED, FOREIGN),
-    breaks("as coded, stop", "G1 to G4, and nobody is killed", Rules::AS_CODED, FOREIGN_STOP),
-    breaks("as coded, early", "G1 to G4, on a service that applies late", Rules::AS_CODED, EARLY),
+    breaks("as designed, foreign", "G1 to G4", Rules::AS_DESIGNED, FOREIGN),
+    breaks("as designed, stop", "G1 to G4, and nobody is killed", Rules::AS_DESIGNED, FOREIGN_STOP),
+    breaks("as designed, early", "G1 to G4, on a service that applies late", Rules::AS_DESIGNED, EARLY),
     breaks(
         "R1 silent",
         "nothing, but a request arrives twice unnoticed, on a service that applies late",
@@ -212,7 +212,7 @@ pub const REDUNDANT: &[Variant] = &[
     holds("tag of snapshot", "Snapshot Blob without tag", Rules { tag_on_snapshot: false, ..FULL }, FOREIGN),
     holds("own words alone", "Snapshot Blob with metadata", Rules { snapshot_copies: false, ..FULL }, ALONE),
     holds("R2", "R1 without sequence number", Rules { epoch: EpochRule::None, ..FULL }, EARLY),
-    holds("as coded", "G1 to G4, where nobody foreign writes", Rules::AS_CODED, THREE),
+    holds("as designed", "G1 to G4, where nobody foreign writes", Rules::AS_DESIGNED, THREE),
 ];
 
 /// The full bound, for the protocol with every protection. Minutes and gigabytes.

@@ -53,7 +53,7 @@ impl Exit {
             Exit::Usage => (2, "usage", "the command line makes no sense"),
             Exit::NotFound => (3, "not-found", "a blob, snapshot or point that was named does not exist"),
             Exit::Differs => (4, "differs", "contents differ"),
-            Exit::ChainBroken => (5, "chain-broken", "the chain of differences is broken; seed a new target"),
+            Exit::ChainBroken => (5, "chain-broken", "the chain of differences is broken; `--reseed` begins it anew"),
             Exit::NotOurs => (6, "not-ours", "the target is not ours, or was changed outside pageferry"),
             Exit::Lag => (9, "lag", "backups lag behind (reserved for `check`)"),
             Exit::Busy => (75, "busy", "another run holds the target"),
