@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use pageferry_core::Pages;
 use pageferry_core::next::Start;
-use pageferry_core::plan::cut;
-use pageferry_core::{Change, PageRange, Pages};
 use pageferry_store::{ErrorKind, Source, Target};
 use pageferry_transfer::{Aimd, Progress, transfer};
 use tokio::sync::watch;
@@ -32,8 +31,6 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         floor: Pages,
     ) -> Result<(Progress, Tally), ReplicateError> {
         let options = &self.engine.options;
-        // A seed that was emptied first finds nothing of its own.
-        let touched = if touched == Touched::Seed && floor == Pages::ZERO { Touched::No } else { touched };
         let mut planner = Planner::new(self.lists(found, touched), floor, options.chunks);
         let route = self.route();
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
@@ -117,25 +114,6 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         }
         let receipt = target.resize(self.task.picture.size, self.hold.id()).await;
         Ok(receipt.map_err(|error| fenced(target, error))?.unknown_at)
-    }
-
-    /// Clears all of the target. What a seed finds there is of no use to it, and on an empty target the page list proves
-    /// which pages the seed has written.
-    pub(crate) async fn empty(&self) -> Result<(), ReplicateError> {
-        let Engine { target, options, .. } = self.engine;
-        let clears = PageRange::whole(self.task.picture.size).map(Change::clear);
-        let clears = clears.into_iter().flat_map(|change| cut(change, &options.chunks)).map(Ok::<_, ReplicateError>);
-        let (progress, _) = watch::channel(Progress::default());
-        let mut pace = Aimd::new(options.in_flight.0, options.in_flight.1);
-        let (route, halt) = (self.route(), CancellationToken::new());
-        let stop = self.stop(&halt);
-        let clears = futures::stream::iter(clears);
-        let (_, ending) = transfer(&route, clears, Pages::ZERO, options.budget, &mut pace, &progress, stop).await?;
-        match self.failure(ending) {
-            None => Ok(()),
-            Some(error) => Err(error),
-        }
-        .inspect_err(|_| options.events.note(format!("{} is not emptied yet", target.address())))
     }
 
     /// What the plan is made from.

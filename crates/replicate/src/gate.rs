@@ -25,7 +25,7 @@ pub struct Claim {
     pub picture: Picture,
     /// The target's newest point; `None` for a seed.
     pub since: Option<SnapshotId>,
-    /// Trackers cannot tell what was done: every allocated page is read on both sides.
+    /// Somebody else may have touched the target too: every allocated page is read on both sides.
     pub by_content: bool,
     /// The run that claims it.
     pub run: String,

@@ -58,16 +58,22 @@ pub async fn step<S: Source, T: Target>(
     let etag = raise_epoch(target, run.epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
     quiesce(hold, evidence, options).await?;
     let touched = if fresh { Touched::No } else { touched(&engine.target, found, task, options.repair).await? };
+    // Whether nobody but this very step can have touched the target since its newest point. Trackers and lists say that a
+    // page was written, never by whom.
+    let empty = task.from.is_none() && touched == Touched::No;
+    let certain = match task.start {
+        _ if fresh || empty => true,
+        Start::Clean => found.is_clean(),
+        Start::Resume(_) => evidence.untouched,
+        Start::Dirty | Start::Reseed | Start::Adopt => false,
+    };
     let floor = run.floor(evidence);
     run.announce(floor);
     set_state(target, &run.mark(floor), &run.others, hold.id(), &etag, hold.doubt()).await?;
     let resized_at = run.resize(found).await?;
-    if touched == Touched::Seed && floor == Pages::ZERO {
-        run.empty().await?;
-    }
     let (mut progress, tally) = run.apply(found, touched, floor).await?;
     progress.unknown_at = progress.unknown_at.max(resized_at);
-    let point = run.gate_and_seal(&tally, progress).await?;
+    let point = run.gate_and_seal(&tally, progress, !certain).await?;
 
     let report = StepReport {
         from: run.parent().map(|parent| parent.id),
@@ -91,7 +97,12 @@ pub async fn step<S: Source, T: Target>(
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// The gate and the seal, once no request of ours can still be on its way.
-    async fn gate_and_seal(&self, tally: &Tally, progress: Progress) -> Result<Point, ReplicateError> {
+    async fn gate_and_seal(
+        &self,
+        tally: &Tally,
+        progress: Progress,
+        by_content: bool,
+    ) -> Result<Point, ReplicateError> {
         let Engine { target, options, .. } = self.engine;
         options.events.tell(&Event::Gating);
         if let Some(unknown_at) = progress.unknown_at {
@@ -105,7 +116,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let claim = Claim {
             picture: self.task.picture.clone(),
             since: self.task.from.as_ref().map(|point| point.id.clone()),
-            by_content: matches!(self.task.start, Start::Reseed | Start::Adopt),
+            by_content,
             run: self.id.clone(),
             epoch: self.epoch,
         };
