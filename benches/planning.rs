@@ -57,18 +57,20 @@ struct MadeUp {
 
 impl MadeUp {
     /// The page list, or the difference, from range number `first` on.
-    fn list(&self, first: u64, difference: bool) -> String {
+    fn list(&self, first: u64, window: (u64, u64), difference: bool) -> String {
         let apart = BLOB_BYTES_MAX / 512 / self.ranges;
+        let (from, to) = (window.0.div_ceil(apart * 512), (window.1 + 1).div_ceil(apart * 512).min(self.ranges));
+        let first = first.max(from);
         let mut body = String::with_capacity(900_000);
         body.push_str("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><PageList>");
-        let end = self.ranges.min(first + PER_PAGE);
+        let end = to.min(first + PER_PAGE).max(first);
         for number in first..end {
             let start = number * apart * 512;
             let kind = if difference && number % 3 == 0 { "ClearRange" } else { "PageRange" };
             let last = start + 511;
             let _ = write!(body, "<{kind}><Start>{start}</Start><End>{last}</End></{kind}>");
         }
-        if end < self.ranges {
+        if end < to {
             let _ = write!(body, "<NextMarker>{end}</NextMarker>");
         }
         body.push_str("</PageList>");
@@ -92,6 +94,13 @@ impl MadeUp {
         body.push_str("</Blobs><NextMarker/></EnumerationResults>");
         body
     }
+}
+
+/// The bytes that a request asks about, both inclusive.
+fn window(request: &Request) -> (u64, u64) {
+    let asked = request.headers().iter().find(|(name, _)| name.as_str().ends_with("range"));
+    let range = asked.and_then(|(_, value)| value.as_str().strip_prefix("bytes=")?.split_once('-'));
+    range.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))).unwrap_or((0, BLOB_BYTES_MAX - 1))
 }
 
 /// The words of a target that holds the older snapshot.
@@ -135,7 +144,7 @@ impl HttpClient for MadeUp {
             }
             Some("pagelist") => {
                 let first = query("marker").and_then(|marker| marker.parse().ok()).unwrap_or_default();
-                (200, self.list(first, query("prevsnapshot").is_some()))
+                (200, self.list(first, window(request), query("prevsnapshot").is_some()))
             }
             _ => {
                 headers.insert("content-length", BLOB_BYTES_MAX.to_string());

@@ -31,7 +31,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Listing {
     object: String,
-    answers: Option<mpsc::Receiver<Result<Vec<Change>, StoreError>>>,
+    answers: Option<mpsc::Receiver<Result<Option<Vec<Change>>, StoreError>>>,
     task: Option<JoinHandle<()>>,
     answer: std::vec::IntoIter<Change>,
     order: InOrder,
@@ -88,8 +88,16 @@ impl Listing {
             match &mut self.answers {
                 None => self.ended = true,
                 Some(answers) => match answers.recv().await {
-                    Some(answer) => self.answer = answer?.into_iter(),
-                    None => self.ended = true,
+                    Some(answer) => match answer? {
+                        Some(changes) => self.answer = changes.into_iter(),
+                        None => self.ended = true,
+                    },
+                    // A list has an end that is said; a task that is gone has said nothing.
+                    None => {
+                        let cause = "the listing ended abnormally";
+                        let error = StoreError::new(ErrorKind::Integrity, "Get Page Ranges", &self.object, cause);
+                        return Err(error.into());
+                    }
                 },
             }
         }
@@ -105,7 +113,11 @@ impl Drop for Listing {
 }
 
 /// Asks for every window in turn and hands the answers over.
-async fn ask_all<S: Source>(blob: Arc<S>, wanted: Wanted, answers: mpsc::Sender<Result<Vec<Change>, StoreError>>) {
+async fn ask_all<S: Source>(
+    blob: Arc<S>,
+    wanted: Wanted,
+    answers: mpsc::Sender<Result<Option<Vec<Change>>, StoreError>>,
+) {
     let mut windows = Windows::new(Pages::ZERO, wanted.size);
     let mut reached = Pages::ZERO;
     while let Some(window) = windows.current() {
@@ -125,7 +137,7 @@ async fn ask_all<S: Source>(blob: Arc<S>, wanted: Wanted, answers: mpsc::Sender<
                 Ok(answer) => {
                     reached = answer.changes.iter().map(|change| change.range.end()).fold(reached, Pages::max);
                     let more = answer.next;
-                    if answers.send(Ok(answer.changes)).await.is_err() {
+                    if answers.send(Ok(Some(answer.changes))).await.is_err() {
                         return;
                     }
                     let Some(marker) = more else {
@@ -144,6 +156,8 @@ async fn ask_all<S: Source>(blob: Arc<S>, wanted: Wanted, answers: mpsc::Sender<
             }
         }
     }
+    // The reader may be gone, and then nobody wants to know.
+    let _ = answers.send(Ok(None)).await;
 }
 
 /// A plain list that clears pages, and a picture that changes its size, are no answers to what was asked.
