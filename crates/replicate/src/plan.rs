@@ -36,7 +36,7 @@ pub enum Plan {
     },
 }
 
-/// What the next step of [`sync`] would do. Writes nothing and takes no lease.
+/// What the next step of [`sync`](crate::sync::sync) would do. Writes nothing and takes no lease.
 ///
 /// # Errors
 /// Those of looking and listing.
