@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use pageferry_core::Pages;
-use pageferry_core::next::Start;
 use pageferry_store::{ErrorKind, Source, Target};
 use pageferry_transfer::{Aimd, Progress, transfer};
 use tokio::sync::watch;
@@ -14,10 +13,10 @@ use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::Event;
 use crate::look::Found;
-use crate::planning::{Lists, Planner, Tally, requests};
+use crate::planning::{Planner, Tally, requests};
 use crate::run::Run;
 use crate::settle::fenced;
-use crate::take::{Touched, own_difference};
+use crate::take::{Touched, lists};
 
 /// How often progress is told while pages move.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -30,8 +29,11 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         touched: Touched,
         floor: Pages,
     ) -> Result<(Progress, Tally), ReplicateError> {
-        let options = &self.engine.options;
-        let mut planner = Planner::new(self.lists(found, touched), floor, options.chunks);
+        let Engine { source, target, options } = self.engine;
+        // The target as it is after the resize.
+        let mut resized = found.clone();
+        resized.properties.size = self.task.picture.size;
+        let mut planner = Planner::new(lists(source, target, &resized, self.task, touched), floor, options.chunks);
         let route = self.route();
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
@@ -114,23 +116,5 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         }
         let receipt = target.resize(self.task.picture.size, self.hold.id()).await;
         Ok(receipt.map_err(|error| fenced(target, error))?.unknown_at)
-    }
-
-    /// What the plan is made from.
-    fn lists(&self, found: &Found, touched: Touched) -> Lists {
-        let Engine { source, target, .. } = self.engine;
-        let picture = &self.task.picture;
-        // The target as it is after the resize.
-        let mut found = found.clone();
-        found.properties.size = picture.size;
-        let own = |since| own_difference(target, &found, since);
-        match (&self.task.start, touched, &self.task.from) {
-            (Start::Adopt, ..) => Lists::nothing(),
-            // What is gone since the old chain is known only by comparing whole page lists.
-            (Start::Reseed, ..) => Lists { own: own(None), ..Lists::clean(source, picture) },
-            (_, Touched::No, _) => Lists::clean(source, picture),
-            (_, _, None) => Lists::touched(source, picture, own(None), own(None)),
-            (_, _, Some(from)) => Lists::touched(source, picture, own(Some(&from.id)), own(None)),
-        }
     }
 }

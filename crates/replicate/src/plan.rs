@@ -10,7 +10,7 @@ use crate::error::ReplicateError;
 use crate::look::{self, probe};
 use crate::planning::{Lists, Planner};
 use crate::sync::{decide, likely_evidence, task_of};
-use crate::take::{foreign_change, own_difference};
+use crate::take::{lists, touched};
 
 /// What a sync would do.
 #[derive(Clone, Debug)]
@@ -51,23 +51,12 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     };
     let task = task_of(&source.disk, &next);
     probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
-    if let (Some(found), Some(from), Start::Clean) = (&found, &next.from, &next.start)
-        && !engine.options.repair
-        && let Some(what) = foreign_change(&engine.target, found, from).await?
-    {
-        return Err(ReplicateError::Foreign { target: engine.target.address(), what });
-    }
     let lists = match &found {
-        Some(found) if next.start == Start::Reseed => {
-            let own = own_difference(&engine.target, found, None);
-            Lists { own, ..Lists::clean(&engine.source, &task.picture) }
+        Some(found) => {
+            let touched = touched(&engine.target, found, &task, engine.options.repair).await?;
+            lists(&engine.source, &engine.target, found, &task, touched)
         }
-        Some(found) if next.from.is_some() && !found.is_clean() => {
-            let own = own_difference(&engine.target, found, next.from.as_ref().map(|point| &point.id));
-            let held = own_difference(&engine.target, found, None);
-            Lists::touched(&engine.source, &task.picture, own, held)
-        }
-        _ => Lists::clean(&engine.source, &task.picture),
+        None => Lists::clean(&engine.source, &task.picture),
     };
     let floor = match &next.start {
         Start::Resume(watermark) if evidence => *watermark,

@@ -12,6 +12,7 @@ use crate::error::{Ranges, ReplicateError};
 use crate::lease::Before;
 use crate::listing::{Listing, Wanted};
 use crate::look::Found;
+use crate::planning::Lists;
 use crate::run::Task;
 
 /// What is known about the time since our last words on the target.
@@ -114,4 +115,24 @@ pub async fn foreign_change<T: Source>(
         }
     }
     Ok(None)
+}
+
+/// What the plan of `task` is made from, on a target of which `found` tells the present size.
+pub fn lists<S: Source, T: Source>(
+    source: &Arc<S>,
+    target: &Arc<T>,
+    found: &Found,
+    task: &Task,
+    touched: Touched,
+) -> Lists {
+    let picture = &task.picture;
+    let own = |since| own_difference(target, found, since);
+    match (&task.start, touched, &task.from) {
+        (Start::Adopt, ..) => Lists::nothing(),
+        // What is gone since the old chain is known only by comparing whole page lists.
+        (Start::Reseed, ..) => Lists { own: own(None), ..Lists::clean(source, picture) },
+        (_, Touched::No, _) => Lists::clean(source, picture),
+        (_, _, None) => Lists::touched(source, picture, own(None), own(None)),
+        (_, _, Some(from)) => Lists::touched(source, picture, own(Some(&from.id)), own(None)),
+    }
 }
