@@ -38,6 +38,7 @@ pub(crate) enum Work {
 enum Message {
     Event(Event),
     Begin(Work, u64),
+    Flush(Sender<()>),
     End,
 }
 
@@ -69,6 +70,7 @@ impl Reporter {
                 match message {
                     Some(Message::Event(event)) => show.event(&event),
                     Some(Message::Begin(work, bytes)) => show.begin(work, bytes),
+                    Some(Message::Flush(done)) => drop(done.send(())),
                     Some(Message::End) | None => {}
                 }
             }
@@ -89,6 +91,13 @@ impl Reporter {
     /// From now on the progress is that of `work` on `bytes` bytes.
     pub(crate) fn begin(&self, work: Work, bytes: u64) {
         let _ = self.to.send(Message::Begin(work, bytes));
+    }
+
+    /// Waits until everything so far is shown.
+    pub(crate) fn flush(&self) {
+        let (done, shown) = mpsc::channel();
+        let _ = self.to.send(Message::Flush(done));
+        let _ = shown.recv();
     }
 
     /// Waits until everything so far is shown, and stops.

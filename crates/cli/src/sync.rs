@@ -117,6 +117,7 @@ impl Job {
             let newest = find_point(&*engine.target, "latest").await?;
             reporter.begin(Work::Compare, newest.size.bytes());
             if let Some(step) = adopt(engine).await? {
+                reporter.flush();
                 scene.console.say(&Adopted {
                     source: engine.source.address(),
                     source_snapshot: step.to.to_string(),
