@@ -5,12 +5,13 @@
 //! every request of theirs, what others do to the target meanwhile, and the habits of the service. After each round and
 //! at the end every point is compared with the source snapshot that it names. Then the faults stop, and a healthy
 //! process must bring the target up to date, or say rightly why it cannot. The same seed makes the same world again, to
-//! the last request; what is random in the engine besides (the ids of runs and leases) decides nothing.
+//! the last byte: time and chance of the engine are its [`Machine`](pageferry_replicate::Machine), which is handed in.
 
 mod dice;
 mod disk;
 mod draw;
 mod life;
+mod machine;
 mod many;
 mod sabotage;
 mod wire;

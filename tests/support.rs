@@ -21,7 +21,8 @@ use pageferry_core::{PAGE_BYTES, SnapshotId};
 use pageferry_emulator::{Config, Service, Timestamp};
 use pageferry_replicate::event::StepReport;
 use pageferry_replicate::sync::{SyncReport, sync};
-use pageferry_replicate::{Engine, Options, ReplicateError, Uptime};
+use pageferry_replicate::{Engine, Machine, Options, ReplicateError, ThisMachine};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,20 @@ struct Paused {
 impl Paused {
     fn now(&self) -> SystemTime {
         self.base + self.start.elapsed()
+    }
+}
+
+impl Machine for Paused {
+    fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn date(&self) -> OffsetDateTime {
+        self.now().into()
+    }
+
+    fn fresh_id(&self) -> String {
+        ThisMachine.fresh_id()
     }
 }
 
@@ -253,7 +268,7 @@ fn small_options(clock: Paused) -> Options {
     Options {
         chunks: ChunkPolicy::with_request_bytes(8 * PAGE_BYTES).expect("a power of two"),
         host: "testhost".to_owned(),
-        uptime: Uptime::new(move || clock.start.elapsed()),
+        machine: Arc::new(clock),
         ..Options::default()
     }
 }

@@ -14,14 +14,15 @@ use pageferry_emulator::Service;
 use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::restore::{find_point, restore};
 use pageferry_replicate::sync::sync;
-use pageferry_replicate::{Class, Engine, Options, ReplicateError, Uptime};
+use pageferry_replicate::{Class, Engine, Options, ReplicateError};
 use tokio::task::JoinHandle;
 
 use super::dice::Dice;
 use super::disk::{Disk, Truth};
 use super::draw::{Draw, Fault, Scale};
+use super::machine::{Paused, SimMachine};
 use super::sabotage::Sabotage;
-use super::wire::{BACKUP, Known, Line, Paused, ROOT, Site, moment};
+use super::wire::{BACKUP, Known, Line, ROOT, Site, moment};
 
 /// What one world, or many, came to.
 #[derive(Clone, Debug, Default)]
@@ -369,7 +370,7 @@ impl Life {
             lock_wait: Duration::from_secs(*dice.pick(&[75, 75, 10, 0])),
             watermark_every: Duration::from_millis(*dice.pick(&[5000, 5000, 200, 50])),
             host: name.to_owned(),
-            uptime: Uptime::new(move || clock.elapsed()),
+            machine: Arc::new(SimMachine::new(clock, dice)),
             ..Options::default()
         };
         options.budget.reach = Pages::new(*dice.pick(&[1 << 27, 1 << 27, 16]));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
@@ -10,12 +10,12 @@ use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request as Sent};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use pageferry_emulator::{Request, Response, Service, Timestamp, crc64, crc64_header};
-use tokio::time::Instant;
+use pageferry_emulator::{Request, Response, Service, crc64, crc64_header};
 use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
 use super::draw::{Draw, Fault, Focus};
+use super::machine::Paused;
 use super::sabotage::Sabotage;
 
 /// Where everything is, on the service's side.
@@ -23,33 +23,6 @@ pub(super) const ROOT: &str = "/devstoreaccount1/disks";
 
 /// The target of the backups.
 pub(super) const BACKUP: &str = "backup";
-
-/// Time that passes only when everybody waits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paused {
-    base: SystemTime,
-    start: Instant,
-}
-
-impl Paused {
-    pub(super) fn new() -> Paused {
-        Paused { base: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), start: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> SystemTime {
-        self.base + self.start.elapsed()
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-}
-
-impl pageferry_emulator::Clock for Paused {
-    fn now(&self) -> Timestamp {
-        Paused::now(self).into()
-    }
-}
 
 /// The service, and what everybody may know about it.
 #[derive(Debug)]

@@ -74,6 +74,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let mut due = Instant::now() + every;
         loop {
             tokio::select! {
+                biased;
                 () = moved.cancelled() => {
                     self.engine.options.events.tell(&Event::Moving(*progress.borrow()));
                     return Ok(unknown_at);

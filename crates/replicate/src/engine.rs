@@ -32,6 +32,7 @@ impl<S: Source, T: Target> Engine<S, T> {
 /// [`ReplicateError::Interrupted`] when asked to stop.
 pub(crate) async fn pause(time: Duration, options: &Options) -> Result<(), ReplicateError> {
     tokio::select! {
+        biased;
         () = options.stop.cancelled() => Err(ReplicateError::Interrupted),
         () = tokio::time::sleep(time) => Ok(()),
     }

@@ -154,6 +154,7 @@ async fn write_partial<S: Source>(
             }
         }
         tokio::select! {
+            biased;
             () = options.stop.cancelled() => return Err(ReplicateError::Interrupted),
             fetched = in_flight.next() => match fetched {
                 Some(fetched) => {

@@ -13,12 +13,12 @@ use pageferry_store::{ErrorKind, LeaseId, LeaseState, Properties, Receipt, Store
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::engine::pause;
 use crate::error::ReplicateError;
 use crate::event::Event;
-use crate::options::{Options, Uptime};
+use crate::machine::Machine;
+use crate::options::Options;
 use crate::settle::fenced;
 use crate::take::Evidence;
 
@@ -28,7 +28,7 @@ pub struct Hold<T> {
     target: Arc<T>,
     id: LeaseId,
     duration: Duration,
-    uptime: Uptime,
+    machine: Arc<dyn Machine>,
     keeper: JoinHandle<()>,
     lost: CancellationToken,
     doubt: Doubt,
@@ -85,7 +85,7 @@ impl<T: Target> Hold<T> {
         let mut waited = false;
         loop {
             let properties = target.properties(&View::Base).await?;
-            let id = fresh();
+            let id = fresh(&*options.machine);
             let renewed = renew_named(target, &properties, &id).await?;
             let taken = match renewed {
                 Some(receipt) => Ok(receipt),
@@ -94,7 +94,7 @@ impl<T: Target> Hold<T> {
             match taken {
                 Ok(receipt) => {
                     // Taking it may have been tried for long; only from here on is its length known.
-                    let sent = options.uptime.now();
+                    let sent = options.machine.uptime();
                     target.renew(&id).await.map_err(|error| fenced(&**target, error))?;
                     let hold = Hold::keeping(target, id, options, sent);
                     if receipt.unknown_at.is_some() {
@@ -118,10 +118,10 @@ impl<T: Target> Hold<T> {
     }
 
     fn keeping(target: &Arc<T>, id: LeaseId, options: &Options, sent: Duration) -> Hold<T> {
-        let (lost, uptime) = (CancellationToken::new(), options.uptime.clone());
-        let keeper = keep(target, &id, options.lease, &uptime, sent, &lost);
+        let (lost, machine) = (CancellationToken::new(), Arc::clone(&options.machine));
+        let keeper = keep(target, &id, options.lease, &machine, sent, &lost);
         let (target, doubt) = (Arc::clone(target), Doubt::default());
-        Hold { target, id, duration: options.lease, uptime, keeper, lost, doubt }
+        Hold { target, id, duration: options.lease, machine, keeper, lost, doubt }
     }
 
     /// The id that every mutating request carries.
@@ -144,13 +144,13 @@ impl<T: Target> Hold<T> {
     /// # Errors
     /// [`ReplicateError::Fenced`] where the lease is no longer ours, and failures of the service.
     pub async fn rotate(&mut self) -> Result<(), ReplicateError> {
-        let id = fresh();
+        let id = fresh(&*self.machine);
         let receipt = self.target.change(&self.id, &id).await.map_err(|error| fenced(&*self.target, error))?;
         self.keeper.abort();
         self.id = id;
-        let sent = self.uptime.now();
+        let sent = self.machine.uptime();
         self.target.renew(&self.id).await.map_err(|error| fenced(&*self.target, error))?;
-        self.keeper = keep(&self.target, &self.id, self.duration, &self.uptime, sent, &self.lost);
+        self.keeper = keep(&self.target, &self.id, self.duration, &self.machine, sent, &self.lost);
         if receipt.unknown_at.is_some() {
             self.doubt.note();
         }
@@ -223,8 +223,8 @@ pub(crate) async fn quiesce<T: Target>(
 }
 
 /// An id that no lease has had.
-pub(crate) fn fresh() -> LeaseId {
-    LeaseId(Uuid::new_v4().to_string())
+fn fresh(machine: &dyn Machine) -> LeaseId {
+    LeaseId(machine.fresh_id())
 }
 
 /// Who writes the target, in its own words.
@@ -244,24 +244,24 @@ fn keep<T: Target>(
     target: &Arc<T>,
     id: &LeaseId,
     duration: Duration,
-    uptime: &Uptime,
+    machine: &Arc<dyn Machine>,
     sent: Duration,
     lost: &CancellationToken,
 ) -> JoinHandle<()> {
-    let (target, id, uptime, lost) = (Arc::clone(target), id.clone(), uptime.clone(), lost.clone());
+    let (target, id, machine, lost) = (Arc::clone(target), id.clone(), Arc::clone(machine), lost.clone());
     tokio::spawn(async move {
         let mut latest = sent + duration * 2 / 3;
         loop {
-            let left = latest.saturating_sub(uptime.now());
+            let left = latest.saturating_sub(machine.uptime());
             tokio::time::sleep(left.min(duration / 4)).await;
-            let sent = uptime.now();
+            let sent = machine.uptime();
             let left = latest.saturating_sub(sent);
             if left.is_zero() {
                 return lost.cancel();
             }
             match tokio::time::timeout(left, target.renew(&id)).await {
                 Ok(Ok(())) => latest = sent + duration * 2 / 3,
-                Ok(Err(error)) if error.kind() != ErrorKind::Fenced && uptime.now() < latest => {}
+                Ok(Err(error)) if error.kind() != ErrorKind::Fenced && machine.uptime() < latest => {}
                 _ => return lost.cancel(),
             }
         }
@@ -271,23 +271,45 @@ fn keep<T: Target>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::ThisMachine;
     use pageferry_core::Pages;
     use pageferry_store::Memory;
     use std::sync::Mutex;
+    use time::OffsetDateTime;
 
     async fn held(options: &Options) -> Hold<Memory> {
         Hold::take(&Arc::new(Memory::empty("target", Pages::new(1))), options).await.unwrap().0
     }
 
-    /// Tokio's clock, which tests pause, and on top of it the time the machine slept.
-    fn uptime(slept: &Arc<Mutex<Duration>>) -> Uptime {
-        let (slept, start) = (Arc::clone(slept), Instant::now());
-        Uptime::new(move || start.elapsed() + *slept.lock().unwrap())
+    /// A machine on Tokio's clock, which tests pause, and on top of it the time the machine slept.
+    #[derive(Debug)]
+    struct Sleeper {
+        start: Instant,
+        slept: Mutex<Duration>,
+    }
+
+    impl Machine for Sleeper {
+        fn uptime(&self) -> Duration {
+            self.start.elapsed() + *self.slept.lock().unwrap()
+        }
+
+        fn date(&self) -> OffsetDateTime {
+            OffsetDateTime::UNIX_EPOCH
+        }
+
+        fn fresh_id(&self) -> String {
+            ThisMachine.fresh_id()
+        }
+    }
+
+    fn on_sleeper() -> (Options, Arc<Sleeper>) {
+        let machine = Arc::new(Sleeper { start: Instant::now(), slept: Mutex::default() });
+        (Options { machine: Arc::clone(&machine) as Arc<_>, ..Options::default() }, machine)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_renewed_for_as_long_as_it_is_held() {
-        let options = Options { uptime: uptime(&Arc::default()), ..Options::default() };
+        let (options, _) = on_sleeper();
         let hold = held(&options).await;
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert!(!hold.lost().is_cancelled());
@@ -295,7 +317,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_somebody_broke_is_lost() {
-        let options = Options { uptime: uptime(&Arc::default()), ..Options::default() };
+        let (options, _) = on_sleeper();
         let hold = held(&options).await;
         hold.target.break_now().await.unwrap();
         tokio::time::sleep(Duration::from_secs(16)).await;
@@ -304,11 +326,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_sleep_of_the_machine_the_lease_counts_as_lost() {
-        let slept = Arc::default();
-        let options = Options { uptime: uptime(&slept), ..Options::default() };
+        let (options, machine) = on_sleeper();
         let hold = held(&options).await;
         tokio::time::sleep(Duration::from_secs(20)).await;
-        *slept.lock().unwrap() = Duration::from_secs(90);
+        *machine.slept.lock().unwrap() = Duration::from_secs(90);
         tokio::time::sleep(Duration::from_secs(15)).await;
         assert!(hold.lost().is_cancelled(), "it may have run out meanwhile, whatever the next renewal says");
     }

@@ -1,6 +1,5 @@
 //! What a run may be told.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use pageferry_transfer::Budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Events;
+use crate::machine::{Machine, ThisMachine};
 
 /// How a run behaves. Nothing here changes what is true afterwards, only how long it takes to get there.
 #[derive(Clone, Debug)]
@@ -38,42 +38,8 @@ pub struct Options {
     pub stop: CancellationToken,
     /// Where progress is told.
     pub events: Events,
-    /// The clock that leases are measured with.
-    pub uptime: Uptime,
-}
-
-/// Tells how long the machine has been up, the time it was suspended included. The clock that timers run on stands still
-/// while a machine sleeps, and a lease does not.
-#[derive(Clone)]
-pub struct Uptime(Arc<dyn Fn() -> Duration + Send + Sync>);
-
-impl Uptime {
-    /// A clock that says what `now` says.
-    pub fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Uptime {
-        Uptime(Arc::new(now))
-    }
-
-    /// The time since the machine was started.
-    pub fn now(&self) -> Duration {
-        (self.0)()
-    }
-}
-
-impl Default for Uptime {
-    /// The kernel's `CLOCK_BOOTTIME`.
-    fn default() -> Self {
-        Uptime::new(|| {
-            let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-            Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
-        })
-    }
-}
-
-impl fmt::Debug for Uptime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Uptime")
-    }
+    /// The machine that the run is on.
+    pub machine: Arc<dyn Machine>,
 }
 
 impl Default for Options {
@@ -91,7 +57,7 @@ impl Default for Options {
             reseed: false,
             stop: CancellationToken::new(),
             events: Events::default(),
-            uptime: Uptime::default(),
+            machine: Arc::new(ThisMachine),
         }
     }
 }

@@ -66,7 +66,7 @@ pub async fn restore<S: Source, T: Target>(
             may_write(engine, &found, &task, overwrite).await?;
             None
         }
-        None => create(&engine.target, &engine.options.host, &task).await?,
+        None => create(&engine.target, &engine.options, &task).await?,
     };
     let (hold, before) = Hold::take(&engine.target, &engine.options).await?;
     let result = async {

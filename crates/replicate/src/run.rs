@@ -99,6 +99,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
     /// Completes when no more may be sent.
     pub(crate) async fn stop(&self, halt: &CancellationToken) {
         tokio::select! {
+            biased;
             () = self.engine.options.stop.cancelled() => {}
             () = self.hold.lost().cancelled() => {}
             () = halt.cancelled() => {}
@@ -130,7 +131,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             run: self.id.clone(),
             lease: self.hold.id().0.clone(),
             epoch: self.epoch,
-            sealed_at: now_rfc3339(),
+            sealed_at: rfc3339(self.engine.options.machine.date()),
         }
     }
 }
@@ -142,8 +143,7 @@ pub(crate) fn next_epoch(target: &impl Target, found: &Found) -> Result<u64, Rep
     next.ok_or_else(|| ReplicateError::Refused(format!("{} has no epoch left to count", target.address())))
 }
 
-/// The time of this machine, for people; nothing is decided by it.
-pub(crate) fn now_rfc3339() -> String {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
-    now.format(&Rfc3339).unwrap_or_default()
+/// A date, to the second.
+fn rfc3339(date: OffsetDateTime) -> String {
+    date.replace_nanosecond(0).unwrap_or(date).format(&Rfc3339).unwrap_or_default()
 }

@@ -15,7 +15,6 @@ use pageferry_store::{Source, Target, View};
 use pageferry_transfer::{Ending, Progress};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::engine::{Engine, pause};
 use crate::error::ReplicateError;
@@ -49,7 +48,7 @@ pub async fn step<S: Source, T: Target>(
         engine,
         hold,
         task,
-        id: Uuid::new_v4().to_string(),
+        id: engine.options.machine.fresh_id(),
         epoch: next_epoch(&*engine.target, found)?,
         others: found.properties.metadata.clone(),
     };
@@ -122,6 +121,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         };
         let halt = CancellationToken::new();
         let checked = tokio::select! {
+            biased;
             () = self.stop(&halt) => {
                 Err(self.failure(Ending::Stopped).unwrap_or(ReplicateError::Interrupted))
             }

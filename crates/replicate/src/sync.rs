@@ -6,13 +6,13 @@ use pageferry_core::lineage::{Mark, Seal, State};
 use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, repair_step, reseed_step};
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
-use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::StepReport;
-use crate::lease::{Hold, fresh, quiesce};
+use crate::lease::{Hold, quiesce};
 use crate::look::{self, Found, Picture, probe};
+use crate::options::Options;
 use crate::seal::take_point;
 use crate::step::{Task, step};
 use crate::take::{Evidence, foreign_change};
@@ -48,7 +48,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         probe(&*engine.source, &View::Snapshot(offer.at.id.clone()), offer.size).await?;
     }
     let created = match (&found, first) {
-        (None, Some(step)) => create(&engine.target, &engine.options.host, &task_of(&source.disk, &step)).await?,
+        (None, Some(step)) => create(&engine.target, &engine.options, &task_of(&source.disk, &step)).await?,
         _ => None,
     };
     let (mut hold, before) = Hold::take(&engine.target, &engine.options).await?;
@@ -216,18 +216,18 @@ pub(crate) fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Ta
 /// made it first: what they made is looked at under the lease.
 pub(crate) async fn create<T: Target>(
     target: &Arc<T>,
-    host: &str,
+    options: &Options,
     task: &Task,
 ) -> Result<Option<Etag>, ReplicateError> {
-    let run = Uuid::new_v4().to_string();
+    let run = options.machine.fresh_id();
     let mark = State::Applying(Mark {
         disk: task.disk.clone(),
         from: None,
         to: task.names.clone(),
         run: run.clone(),
         // No lease has this id: nobody can take these words for evidence.
-        lease: fresh().0,
-        host: host.to_owned(),
+        lease: options.machine.fresh_id(),
+        host: options.host.clone(),
         epoch: 0,
         watermark: Pages::ZERO,
         gap: Pages::ZERO,
