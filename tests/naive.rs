@@ -11,8 +11,7 @@ use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_replicate::Class;
-use pageferry_replicate::restore::{find_point, restore};
-use pageferry_tests::{Fate, World};
+use pageferry_tests::{Fate, World, find_point, restore};
 use proptest::prelude::*;
 
 const PAGES: usize = 40;

@@ -1,11 +1,12 @@
 //! What the engine refuses, in which class, and that nothing is lost by it.
 
+use std::sync::Arc;
+
 use pageferry_azure::Side;
 use pageferry_core::next::Want;
-use pageferry_emulator::{Config, Variants};
-use pageferry_replicate::restore::find_point;
-use pageferry_replicate::{Class, ReplicateError};
-use pageferry_tests::{World, four_snapshots};
+use pageferry_emulator::{Config, CopyPace, Variants};
+use pageferry_replicate::{Class, Engine, ReplicateError};
+use pageferry_tests::{World, find_point, four_snapshots, went_to};
 
 /// The target as a whole, to see that a refusal has changed nothing: tag, metadata and sequence number.
 async fn fingerprint(world: &World, blob: &str) -> Vec<(String, String)> {
@@ -173,4 +174,49 @@ async fn a_target_that_another_program_leases() {
     world.write("disk", 0, 1, 1).await;
     world.snapshot("disk").await;
     refused(&world, Want::Next, Class::Busy, &["disks/backup", "--lock-wait"]).await;
+}
+
+/// A world whose account does not let snapshots be read, as premium accounts are documented to.
+async fn world_that_refuses_reads() -> Arc<World> {
+    let mut config = Config::default();
+    config.accounts.values_mut().for_each(|account| account.refuse_snapshot_reads = true);
+    config.copy = CopyPace::BytesPerSecond(4096);
+    World::with(config).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_does_not_let_snapshots_be_read() {
+    let world = world_that_refuses_reads().await;
+    four_snapshots(&world, "disk").await;
+    let error = world.process().sync_alive("disk", "backup", Want::Next).await.unwrap_err();
+    assert_eq!(error.class(), Class::Configuration, "{error}");
+    assert!(error.to_string().contains("--scratch"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_that_may_not_be_read_are_copied_to_a_scratch_blob() {
+    let world = world_that_refuses_reads().await;
+    let snapshots = four_snapshots(&world, "disk").await;
+    let process = world.process();
+    let source = process.blob_with("disk", Side::Source, Some(process.blob("scratch", Side::Source)));
+    let engine = Engine::new(source.clone(), process.blob("backup", Side::Target), process.options.clone());
+    let report = process.sync_by(engine, Want::Next).await.unwrap().unwrap();
+    assert_eq!(went_to(&report.steps), snapshots);
+    assert_eq!(world.image("backup", None).await, world.image("disk", None).await);
+    assert_eq!(world.raw("HEAD", "disks/scratch", &[], &[]).await.status, 200);
+    source.discard_scratch().await.unwrap();
+    assert_eq!(world.raw("HEAD", "disks/scratch", &[], &[]).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scratch_blob_that_is_somebody_elses() {
+    let world = world_that_refuses_reads().await;
+    four_snapshots(&world, "disk").await;
+    world.make("scratch", 8).await;
+    let process = world.process();
+    let source = process.blob_with("disk", Side::Source, Some(process.blob("scratch", Side::Source)));
+    let engine = Engine::new(source, process.blob("backup", Side::Target), process.options.clone());
+    let error = process.sync_by(engine, Want::Next).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("not made as a scratch blob"), "{error}");
+    assert_eq!(world.image("scratch", None).await, vec![0; 8 * 512]);
 }

@@ -8,11 +8,9 @@ use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_emulator::{Config, Variants};
-use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::event::{Event, Events};
-use pageferry_replicate::restore::{find_point, restore};
 use pageferry_replicate::{Class, ReplicateError};
-use pageferry_tests::{Fate, Process, World, four_snapshots};
+use pageferry_tests::{Fate, Process, World, adopt, find_point, four_snapshots, restore};
 
 /// The fate of the `n`th request, counted from one, with this verb and these words in its target.
 fn nth(n: u64, verb: &'static str, words: &'static str, fate: Fate) -> impl Fn(u64, &str, &str) -> Fate + Send + Sync {

@@ -5,12 +5,10 @@ use std::time::Duration;
 use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
-use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::event::{Event, Events};
-use pageferry_replicate::plan::{Plan, plan};
-use pageferry_replicate::restore::{find_point, restore};
+use pageferry_replicate::plan::Plan;
 use pageferry_replicate::{Class, ReplicateError};
-use pageferry_tests::{Fate, World, four_snapshots};
+use pageferry_tests::{Fate, World, adopt, find_point, four_snapshots, plan, restore};
 use std::sync::{Arc, Mutex};
 
 /// After death at every request somebody else writes to the target, allocates a page that the source does not have and

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pageferry_core::Pages;
 use pageferry_core::next::Want;
 use pageferry_emulator::Config;
-use pageferry_tests::{Fate, World};
+use pageferry_tests::{Fate, World, four_snapshots};
 
 /// Found by `SwallowedWrites` alone, at seed 40. The target's tracker says that pages were written since the newest point,
 /// but not by whom: an interrupted run towards another snapshot wrote them. This run's own write of them is acknowledged
@@ -96,6 +96,55 @@ async fn a_target_that_was_cut_and_regrown_outside_makes_no_false_point_whatever
     world.snapshot("disk").await;
     let _ = world.process().sync_alive("disk", "backup", Want::Next).await;
     world.proven_points("backup").await;
+}
+
+/// Found at ten seeds from 100049 to 137663: a gate that failed has shown that something about the target is not as anybody
+/// knew. The words that it left were taken by the next run for evidence that all was well but for the watermark.
+#[tokio::test(start_paused = true)]
+async fn after_a_gate_that_failed_nothing_is_taken_on_trust() {
+    let mut config = Config::default();
+    config.variants.shrink_reported = false;
+    config.variants.list_granularity = 128;
+    let world = World::with(config).await;
+    world.make("disk", 64).await;
+    world.write("disk", 0, 64, 1).await;
+    world.snapshot("disk").await;
+    world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
+    world.resize("backup", 40).await;
+    let mut lying = world.process_with(nth(1, Fate::Swallowed));
+    lying.options.repair = true;
+    lying.sync_alive("disk", "backup", Want::Next).await.unwrap_err();
+    let result = world.process().sync_alive("disk", "backup", Want::Next).await;
+    world.proven_points("backup").await;
+    result.unwrap();
+    assert_eq!(world.image("backup", None).await, world.image("disk", None).await);
+}
+
+/// A bit of the sealed words is wrong when they arrive: they name another snapshot, and nothing but the words themselves
+/// can tell. Their run reads them back; another run, where this one has died, does not believe them.
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_was_altered_on_its_way_makes_no_point() {
+    for dies in [false, true] {
+        let world = World::new().await;
+        let snapshots = four_snapshots(&world, "disk").await;
+        let seals = AtomicU64::new(0);
+        let altering = world.process_with(move |_, method, target| {
+            let words = method == "PUT" && target.contains("comp=metadata");
+            match seals.fetch_add(u64::from(words), Ordering::SeqCst) {
+                // Each step says its mark, then its seal: this is the second step's.
+                3 if words && dies => Fate::AlteredAndDeath("x-ms-meta-pageferrysnapshot"),
+                3 if words => Fate::Altered("x-ms-meta-pageferrysnapshot"),
+                _ => Fate::Answered,
+            }
+        });
+        let first = altering.sync("disk", "backup", Want::Next).await;
+        assert_eq!(first.is_none(), dies);
+        let second = world.process().sync_alive("disk", "backup", Want::Next).await;
+        let points = world.proven_points("backup").await;
+        second.unwrap_or_else(|error| panic!("dies {dies}: {error}"));
+        let names: Vec<_> = points.into_iter().map(|(source, _)| source).collect();
+        assert_eq!(names, snapshots, "dies {dies}");
+    }
 }
 
 /// The fate of the `n`th page write, counted from one.

@@ -14,6 +14,7 @@ mod life;
 mod machine;
 mod many;
 mod sabotage;
+mod site;
 mod wire;
 
 pub use dice::Dice;

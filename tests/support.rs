@@ -6,6 +6,7 @@
 pub mod sim_world;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,11 +16,14 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use pageferry_azure::{Address, Clock, Credential, Flags, PageBlob, RetryPolicy, Side};
-use pageferry_core::next::Want;
+use pageferry_core::next::{Point, Want};
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_core::{PAGE_BYTES, SnapshotId};
 use pageferry_emulator::{Config, Service, Timestamp};
+use pageferry_replicate as replicate;
 use pageferry_replicate::event::StepReport;
+use pageferry_replicate::plan::Plan;
+use pageferry_replicate::restore::Restored;
 use pageferry_replicate::sync::{SyncReport, sync};
 use pageferry_replicate::{Engine, Machine, Options, ReplicateError, ThisMachine};
 use time::OffsetDateTime;
@@ -85,6 +89,10 @@ pub enum Fate {
     Twice,
     /// The process is told that it was applied, and it was not: a lie that only a check of the result can find.
     Swallowed,
+    /// A bit of this header is wrong when it arrives.
+    Altered(&'static str),
+    /// The same, and the process dies without the answer.
+    AlteredAndDeath(&'static str),
     /// A page write is applied so many pages further on, and the process is told that all is well.
     Shifted(u64),
     /// The process dies before it is sent.
@@ -192,7 +200,8 @@ impl World {
     pub async fn snapshot(&self, blob: &str) -> SnapshotId {
         let answer = self.raw("PUT", &format!("disks/{blob}?comp=snapshot"), &[], &[]).await;
         let id = SnapshotId::new(answer.get("x-ms-snapshot").expect("a snapshot has a name"));
-        let image = self.image(blob, Some(&id)).await;
+        // Nobody writes in between, and an account may refuse to let snapshots be read.
+        let image = self.image(blob, None).await;
         self.truth.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string(), image);
         id
     }
@@ -276,6 +285,11 @@ fn small_options(clock: Paused) -> Options {
 impl Process {
     /// A blob as this process reaches it.
     pub fn blob(&self, name: &str, side: Side) -> PageBlob {
+        self.blob_with(name, side, None)
+    }
+
+    /// The same, with a scratch blob.
+    pub fn blob_with(&self, name: &str, side: Side, scratch: Option<PageBlob>) -> PageBlob {
         let address = Address::parse(&format!("{ENDPOINT}/disks/{name}")).expect("an address");
         let credential = Credential::resolve(&address, side, &|_| None, &Flags::default()).expect("the known key");
         let (clock, wire) = (self.clock, Arc::clone(&self.wire));
@@ -285,7 +299,7 @@ impl Process {
             clock: Clock::new(move || clock.now()),
             ..pageferry_azure::Options::default()
         };
-        PageBlob::new(address, &credential, options).expect("a blob")
+        PageBlob::with_scratch(address, &credential, options, scratch).expect("a blob")
     }
 
     /// An engine from `source` to `target` in this process.
@@ -294,14 +308,19 @@ impl Process {
     }
 
     /// Syncs; `None` where the process died under it.
-    pub async fn sync(&self, source: &str, target: &str, want: Want) -> Option<Result<SyncReport, ReplicateError>> {
-        let engine = self.engine(source, target);
-        self.live(async move { sync(&engine, &want).await }).await
+    pub fn sync(&self, source: &str, target: &str, want: Want) -> Ran<'_, Option<Result<SyncReport, ReplicateError>>> {
+        self.sync_by(self.engine(source, target), want)
+    }
+
+    /// Syncs with an engine of its own.
+    pub fn sync_by(&self, engine: Lab, want: Want) -> Ran<'_, Option<Result<SyncReport, ReplicateError>>> {
+        Box::pin(self.live(async move { sync(&engine, &want).await }))
     }
 
     /// A sync of one step in a process of its own kind of trouble, as a plain result.
-    pub async fn sync_alive(&self, source: &str, target: &str, want: Want) -> Result<SyncReport, ReplicateError> {
-        self.sync(source, target, want).await.expect("this process does not die")
+    pub fn sync_alive(&self, source: &str, target: &str, want: Want) -> Ran<'_, Result<SyncReport, ReplicateError>> {
+        let synced = self.sync(source, target, want);
+        Box::pin(async move { synced.await.expect("this process does not die") })
     }
 
     /// Runs `work` until it ends or the process dies.
@@ -322,6 +341,32 @@ impl Process {
     pub fn is_dead(&self) -> bool {
         self.wire.dead.is_cancelled()
     }
+}
+
+/// Work of the engine, boxed here: the engine is generic, and each test binary would compile all of it again.
+pub type Ran<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
+/// An engine as tests use it.
+pub type Lab = Engine<PageBlob, PageBlob>;
+
+/// [`pageferry_replicate::restore::restore`].
+pub fn restore<'a>(engine: &'a Lab, point: &'a Point, overwrite: bool) -> Ran<'a, Result<Restored, ReplicateError>> {
+    Box::pin(replicate::restore::restore(engine, point, overwrite))
+}
+
+/// [`pageferry_replicate::restore::find_point`].
+pub fn find_point<'a>(target: &'a PageBlob, asked: &'a str) -> Ran<'a, Result<Point, ReplicateError>> {
+    Box::pin(replicate::restore::find_point(target, asked))
+}
+
+/// [`pageferry_replicate::adopt::adopt`].
+pub fn adopt(engine: &Lab) -> Ran<'_, Result<Option<StepReport>, ReplicateError>> {
+    Box::pin(replicate::adopt::adopt(engine))
+}
+
+/// [`pageferry_replicate::plan::plan`].
+pub fn plan<'a>(engine: &'a Lab, want: &'a Want) -> Ran<'a, Result<Plan, ReplicateError>> {
+    Box::pin(replicate::plan::plan(engine, want))
 }
 
 impl Wire {
@@ -383,6 +428,12 @@ impl HttpClient for Wire {
                 self.service.handle(shifted(sent, pages)).await;
                 Ok(answer)
             }
+            Fate::Altered(name) => self.apply(altered(sent, name)).await,
+            Fate::AlteredAndDeath(name) => {
+                self.service.handle(altered(sent, name)).await;
+                self.dead.cancel();
+                std::future::pending().await
+            }
             Fate::DeathBefore => {
                 self.dead.cancel();
                 std::future::pending().await
@@ -411,6 +462,16 @@ fn applied(request: &pageferry_emulator::Request) -> Headers {
         headers.insert("x-ms-content-crc64", crc.to_owned());
     }
     headers
+}
+
+/// The same request, with a bit of this header wrong.
+fn altered(mut request: pageferry_emulator::Request, name: &str) -> pageferry_emulator::Request {
+    for (_, value) in request.headers.iter_mut().filter(|(found, _)| found == name) {
+        let last = value.rfind(|letter: char| letter.is_ascii_digit()).expect("a digit");
+        let digit = if value.as_bytes()[last] == b'0' { "1" } else { "0" };
+        value.replace_range(last..=last, digit);
+    }
+    request
 }
 
 /// The same page write, elsewhere.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pageferry_emulator::{Request, Response};
 
 use super::dice::Dice;
-use super::wire::{ROOT, Site};
+use super::site::{ROOT, Site};
 
 const PAGE: u64 = 512;
 

@@ -35,6 +35,8 @@ pub enum Fault {
     CorruptWords,
     /// A bit of the page data that is sent is wrong.
     CorruptSent,
+    /// A bit of what is asked is wrong: of a header's value, or of the query's.
+    CorruptAsked,
     /// It takes its time, and is answered.
     Slow,
     /// There is no answer, and the connection stays.
@@ -45,7 +47,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 16] = [
         Fault::Lost,
         Fault::Unanswered,
         Fault::Late,
@@ -61,6 +63,7 @@ impl Fault {
         Fault::Slow,
         Fault::Silent,
         Fault::Death,
+        Fault::CorruptAsked,
     ];
 }
 
@@ -152,10 +155,10 @@ impl Draw {
         }
     }
 
-    /// Whether lists and errors arrive corrupted, which without TLS nothing can notice at once: points stay right, but a
+    /// Whether words arrive corrupted, in either direction, which without TLS nothing can notice at once: points stay right, but a
     /// wrong name may have been written down, and somebody has to look at it.
     pub fn lies_in_words(&self) -> bool {
-        self.faults.iter().any(|(fault, _)| *fault == Fault::CorruptWords)
+        self.faults.iter().any(|(fault, _)| matches!(fault, Fault::CorruptWords | Fault::CorruptAsked))
     }
 }
 

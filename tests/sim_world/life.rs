@@ -22,7 +22,8 @@ use super::disk::{Disk, Truth};
 use super::draw::{Draw, Fault, Scale};
 use super::machine::{Paused, SimMachine};
 use super::sabotage::Sabotage;
-use super::wire::{BACKUP, Known, Line, ROOT, Site, moment};
+use super::site::{BACKUP, Known, ROOT, Site, moment};
+use super::wire::Line;
 
 /// What one world, or many, came to.
 #[derive(Clone, Debug, Default)]

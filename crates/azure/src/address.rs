@@ -137,6 +137,11 @@ impl Address {
         url
     }
 
+    /// The address of a snapshot of this blob.
+    pub(crate) fn at(&self, snapshot: &SnapshotId) -> Address {
+        Address { snapshot: Some(snapshot.clone()), ..self.clone() }
+    }
+
     /// The address with its password, for a request that must carry it. Never to be shown.
     pub(crate) fn url_with_sas(&self) -> SecretString {
         let mut query = Vec::new();

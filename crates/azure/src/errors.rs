@@ -129,7 +129,7 @@ pub(crate) fn explanation(operation: Operation, code: &str) -> Option<&'static s
         "SystemInUse" => "the disk is attached to a virtual machine; take a snapshot and use that",
         "PendingCopyOperation" => "a copy onto this blob is still running",
         "InvalidOperation" if operation == (Operation::Read { snapshot: true }) => {
-            "this account does not let snapshots be read; copy the snapshot to another blob and read that"
+            "this account does not let snapshots be read: name a blob of it with --scratch, to which they are copied and read"
         }
         "InvalidBlobType" => "it is not a page blob",
         _ => return None,

@@ -24,6 +24,7 @@ mod page_blob;
 mod properties;
 mod read;
 mod retry;
+mod scratch;
 mod scrub;
 mod shared_key;
 mod target;

@@ -24,6 +24,8 @@ pub(crate) enum Operation {
     ClearPages,
     Snapshot,
     DeleteSnapshot,
+    Copy,
+    Delete,
 }
 
 /// When a request may be sent again.
@@ -57,7 +59,8 @@ impl Operation {
             Operation::PutPage => "Put Page",
             Operation::ClearPages => "Put Page (clear)",
             Operation::Snapshot => "Snapshot Blob",
-            Operation::DeleteSnapshot => "Delete Blob",
+            Operation::DeleteSnapshot | Operation::Delete => "Delete Blob",
+            Operation::Copy => "Copy Blob",
         }
     }
 
@@ -70,14 +73,19 @@ impl Operation {
             Operation::AcquireLease | Operation::RenewLease | Operation::ChangeLease | Operation::ReleaseLease => {
                 Class::Safe
             }
-            // Disjoint pages under lease and epoch; a size; a snapshot that is gone either way.
-            Operation::PutPage | Operation::ClearPages | Operation::Resize | Operation::DeleteSnapshot => Class::Safe,
+            // Disjoint pages under lease and epoch; a size; what is gone either way.
+            Operation::PutPage
+            | Operation::ClearPages
+            | Operation::Resize
+            | Operation::DeleteSnapshot
+            | Operation::Delete => Class::Safe,
             // Conditional, or each arrival has an effect of its own. A second Break could end somebody else's lease.
             Operation::Create
             | Operation::SetSequence
             | Operation::SetMetadata
             | Operation::Snapshot
-            | Operation::BreakLease => Class::Certain,
+            | Operation::BreakLease
+            | Operation::Copy => Class::Certain,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use azure_storage_blob::models::BlobClientGetPropertiesOptions;
 use pageferry_core::{Etag, PageRange};
@@ -15,6 +16,7 @@ use crate::operation::Operation;
 use crate::options::Options;
 use crate::properties::properties;
 use crate::read::Halves;
+use crate::scratch::Scratch;
 use crate::wire::Wire;
 
 /// A page blob of the Azure Blob service: both roles, as far as the credential goes.
@@ -26,6 +28,9 @@ pub struct PageBlob(Arc<Inner>);
 struct Inner {
     wire: Wire,
     halves: Halves,
+    scratch: Option<Scratch>,
+    /// The account has refused to let a snapshot be read.
+    refuses: AtomicBool,
 }
 
 impl PageBlob {
@@ -34,8 +39,34 @@ impl PageBlob {
     /// # Errors
     /// [`ErrorKind::Invalid`] where no HTTP client can be set up, or a token would have to be sent over http.
     pub fn new(address: Address, credential: &Credential, options: Options) -> Result<PageBlob, StoreError> {
+        PageBlob::with_scratch(address, credential, options, None)
+    }
+
+    /// The same, with a blob to which snapshots are copied where the account refuses to let them be read. Whoever is done
+    /// with it calls [`PageBlob::discard_scratch`].
+    ///
+    /// # Errors
+    /// As [`PageBlob::new`].
+    pub fn with_scratch(
+        address: Address,
+        credential: &Credential,
+        options: Options,
+        scratch: Option<PageBlob>,
+    ) -> Result<PageBlob, StoreError> {
         let wire = Wire::new(address, credential, options)?;
-        Ok(PageBlob(Arc::new(Inner { wire, halves: Halves::default() })))
+        let scratch = scratch.map(Scratch::new);
+        Ok(PageBlob(Arc::new(Inner { wire, halves: Halves::default(), scratch, refuses: AtomicBool::new(false) })))
+    }
+
+    /// Deletes the scratch blob, if one was needed.
+    ///
+    /// # Errors
+    /// Of the service.
+    pub async fn discard_scratch(&self) -> Result<(), StoreError> {
+        match &self.0.scratch {
+            Some(scratch) => scratch.discard().await,
+            None => Ok(()),
+        }
     }
 
     /// Where the blob is.
@@ -54,6 +85,16 @@ impl PageBlob {
             return Err(self.invalid(Operation::ListRanges, cause));
         }
         self.list_ranges(ask, Some(&since.url_with_sas())).await
+    }
+
+    /// The bytes of `range`, never by way of a scratch blob.
+    pub(crate) async fn read_directly(
+        &self,
+        view: &View,
+        range: PageRange,
+        if_match: Option<&Etag>,
+    ) -> Result<(PageData, Receipt), StoreError> {
+        self.wire().read(&self.0.halves, view, range, if_match).await
     }
 
     pub(crate) fn wire(&self) -> &Wire {
@@ -119,7 +160,16 @@ impl Source for PageBlob {
         range: PageRange,
         if_match: Option<&Etag>,
     ) -> Result<(PageData, Receipt), StoreError> {
-        self.wire().read(&self.0.halves, view, range, if_match).await
+        let Inner { wire, scratch, refuses, .. } = &*self.0;
+        let copied = scratch.as_ref().zip(wire.snapshot_of(view)).filter(|_| if_match.is_none());
+        let Some((scratch, snapshot)) = copied else { return self.read_directly(view, range, if_match).await };
+        if !refuses.load(Ordering::Relaxed) {
+            match self.read_directly(view, range, if_match).await {
+                Err(error) if error.kind() == ErrorKind::ReadRefused => refuses.store(true, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        scratch.read(self, snapshot, range).await
     }
 }
 

@@ -26,7 +26,7 @@ use crate::retry::Settled;
 
 impl PageBlob {
     /// Runs a changing request; refused here where the address names a snapshot, which nothing can change.
-    async fn change_blob<T, F>(&self, operation: Operation, attempt: impl FnMut() -> F + Send) -> Settled<T>
+    pub(crate) async fn change_blob<T, F>(&self, operation: Operation, attempt: impl FnMut() -> F + Send) -> Settled<T>
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {

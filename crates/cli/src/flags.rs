@@ -116,6 +116,8 @@ pub(crate) struct SyncFlags {
     #[arg(long)]
     pub(crate) reseed: bool,
     #[command(flatten)]
+    pub(crate) scratch: ScratchFlags,
+    #[command(flatten)]
     pub(crate) size: RequestSize,
     #[command(flatten)]
     pub(crate) expert: Expert,
@@ -151,6 +153,8 @@ pub(crate) struct RestoreFlags {
     #[command(flatten)]
     pub(crate) auth: Auth,
     #[command(flatten)]
+    pub(crate) scratch: ScratchFlags,
+    #[command(flatten)]
     pub(crate) size: RequestSize,
     #[command(flatten)]
     pub(crate) expert: Expert,
@@ -172,6 +176,16 @@ pub(crate) struct VerifyFlags {
     pub(crate) access: TargetAccess,
     #[command(flatten)]
     pub(crate) auth: Auth,
+    #[command(flatten)]
+    pub(crate) scratch: ScratchFlags,
+}
+
+/// A way around accounts that do not let snapshots be read.
+#[derive(Args, Debug)]
+pub(crate) struct ScratchFlags {
+    /// Where the account refuses to let snapshots be read, copy them to this blob and read that; it is made, and deleted
+    #[arg(long, value_name = "URL")]
+    pub(crate) scratch: Option<String>,
 }
 
 /// A disk and its backup.

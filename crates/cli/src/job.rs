@@ -13,7 +13,9 @@ use pageferry_transfer::Budget;
 
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::flags::{Command, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, SyncFlags, VerifyFlags, WantFlags};
+use crate::flags::{
+    Command, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+};
 use crate::interrupt::Interrupt;
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
@@ -122,7 +124,8 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
     let to = "; `--to` names a snapshot";
     let job = sync::Job {
         source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
-            .place(settings.concurrency, settings.quiesce)?,
+            .place(settings.concurrency, settings.quiesce)?
+            .with_scratch(scratch(&flags.scratch, auth)?)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
             .place(settings.concurrency, settings.quiesce)?,
         want: want(&flags.want),
@@ -143,7 +146,8 @@ fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
     let settings = Settings::expert(flags.size.request_size, &flags.expert);
     let auth = flags.auth.auth.as_deref();
     let target = target(&flags.target, flags.access.target_sas.as_deref(), auth)
-        .place(settings.concurrency, settings.quiesce)?;
+        .place(settings.concurrency, settings.quiesce)?
+        .with_scratch(scratch(&flags.scratch, auth)?)?;
     let destination = if flags.destination.contains("://") {
         let disk = source("DESTINATION", &flags.destination, flags.destination_sas.as_deref(), auth, "")
             .place(settings.concurrency, settings.quiesce)?;
@@ -163,13 +167,20 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
     Ok(verify::Job {
         target: target(&flags.target, flags.access.target_sas.as_deref(), auth).place(connections, QUIESCE)?,
         source: source("SOURCE", &flags.against, flags.source_access.source_sas.as_deref(), auth, point)
-            .place(connections, QUIESCE)?,
+            .place(connections, QUIESCE)?
+            .with_scratch(scratch(&flags.scratch, auth)?)?,
         point: flags.point,
     })
 }
 
 fn source<'a>(what: &'a str, url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>, instead: &'a str) -> Named<'a> {
     Named { url, what, instead, side: Side::Source, sas, auth }
+}
+
+fn scratch(flags: &ScratchFlags, auth: Option<&str>) -> Result<Option<Place>, Failure> {
+    let Some(url) = flags.scratch.as_deref() else { return Ok(None) };
+    let blob = Named { url, what: "--scratch", instead: "", side: Side::Source, sas: None, auth };
+    blob.place(Settings::of(ChunkPolicy::default()).concurrency, QUIESCE).map(Some)
 }
 
 fn target<'a>(url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>) -> Named<'a> {

@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) address: Address,
     credential: Credential,
     options: Options,
+    /// Where to copy snapshots that may not be read.
+    scratch: Option<Box<Place>>,
 }
 
 /// How a blob was named: the words, and those that say how to get at it.
@@ -76,7 +78,7 @@ impl Named<'_> {
         let transport = client(options.connections, options.patience)
             .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
         options.transport = Some(transport);
-        Ok(Place { address, credential, options })
+        Ok(Place { address, credential, options, scratch: None })
     }
 
     fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
@@ -86,6 +88,20 @@ impl Named<'_> {
 }
 
 impl Place {
+    /// The same, with a scratch blob.
+    ///
+    /// # Errors
+    /// It is the blob itself.
+    pub(crate) fn with_scratch(self, scratch: Option<Place>) -> Result<Place, Failure> {
+        if scratch.as_ref().is_some_and(|scratch| scratch.address.url() == self.address.url()) {
+            return Err(Failure::usage(format!(
+                "--scratch names {} itself: name a blob that does not exist",
+                self.address
+            )));
+        }
+        Ok(Place { scratch: scratch.map(Box::new), ..self })
+    }
+
     /// The blob, once somebody answers at its address, whatever the answer.
     ///
     /// # Errors
@@ -107,6 +123,17 @@ impl Place {
                 ),
             ));
         }
-        Ok(PageBlob::new(self.address.clone(), &self.credential, self.options.clone())?)
+        let scratch = match &self.scratch {
+            Some(place) => Some(PageBlob::new(place.address.clone(), &place.credential, place.options.clone())?),
+            None => None,
+        };
+        Ok(PageBlob::with_scratch(self.address.clone(), &self.credential, self.options.clone(), scratch)?)
+    }
+}
+
+/// Deletes the scratch blob of `blob`, if one was needed; that it cannot be deleted is worth a word and no failure.
+pub(crate) async fn discard_scratch(blob: &PageBlob) {
+    if let Err(error) = blob.discard_scratch().await {
+        tracing::warn!("the scratch blob stays: {error}; delete it yourself");
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
 use crate::job::{Scene, Settings};
-use crate::place::Place;
+use crate::place::{Place, discard_scratch};
 use crate::progress::{Reporter, Work};
 use crate::report::say;
 
@@ -78,6 +78,7 @@ impl Job {
             scene.interrupt.or(async { Ok(find_point(&target, &self.point).await?) }).await?
         };
         let reporter = Reporter::start(&scene.console);
+        let scratched = target.clone();
         let restored = match &self.destination {
             Destination::File { path, format } => self.to_file(scene, &reporter, target, &point, (path, *format)).await,
             Destination::Blob(disk) => {
@@ -85,6 +86,7 @@ impl Job {
             }
         };
         reporter.finish();
+        discard_scratch(&scratched).await;
         scene.console.say(&restored?);
         Ok(())
     }

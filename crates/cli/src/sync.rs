@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::human::count;
 use crate::job::{Scene, Settings};
-use crate::place::Place;
+use crate::place::{Place, discard_scratch};
 use crate::progress::{Reporter, Work};
 use crate::report::{PointSaid, say};
 
@@ -92,6 +92,7 @@ impl Job {
         let reporter = Reporter::start(&scene.console);
         let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
         let result = self.work(&engine, scene, &reporter).await;
+        discard_scratch(&engine.source).await;
         reporter.finish();
         let report = result.map_err(|error| explained(error, &engine))?;
         if let Some(point) = &report.finished {

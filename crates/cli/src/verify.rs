@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
 use crate::job::Scene;
-use crate::place::Place;
+use crate::place::{Place, discard_scratch};
 use crate::progress::{Reporter, Work};
 use crate::report::{ByteRange, named, say};
 
@@ -90,7 +90,9 @@ impl Job {
         };
         reporter.begin(Work::Compare, point.size.max(snapshot.size).bytes());
         let (left, right) = ((&source, wanted, snapshot.size), (&target, &point.id, point.size));
-        let found = contents(left, right, &reporter.events()).await?;
+        let found = contents(left, right, &reporter.events()).await;
+        discard_scratch(&source).await;
+        let found = found?;
         Ok(Verified {
             point: point.id.to_string(),
             source_snapshot: wanted.to_string(),

@@ -16,6 +16,7 @@ pub mod vhd;
 pub mod walk;
 pub mod watermark;
 pub mod window;
+pub mod words;
 
 pub use change::{Canon, Change, Diff, DiffError, InOrder, Kind};
 pub use names::{Etag, Metadata, SnapshotId};

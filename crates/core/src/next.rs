@@ -1,8 +1,9 @@
 //! Which step comes next: a pure decision from what the target says and what the source offers.
 
-use crate::lineage::{DiskId, Seal, SnapshotRef, State, StateError};
+use crate::lineage::{DiskId, Seal, SnapshotRef, State};
 use crate::names::{Etag, Metadata, SnapshotId};
 use crate::page::{BLOB_BYTES_MAX, PAGE_BYTES, Pages};
+use crate::words::StateError;
 
 /// A resize across 4 TB makes the service forget how to difference (protocol rule 23). Whether decimal or binary is meant
 /// is not documented, so both count, and a footer may come on top.
@@ -101,6 +102,9 @@ pub enum Start {
     Resume(Pages),
     /// The target holds parts of something else since its newest point.
     Dirty,
+    /// It is not known what the target holds, nor whether its tracker would tell: everything is compared, and what differs
+    /// is written.
+    Doubted,
     /// The chain of differences is broken and shall begin anew on the same target: everything is compared, and what
     /// differs is written.
     Reseed,
@@ -249,6 +253,7 @@ pub fn next_step(
     }
     let start = match state {
         State::Sealed(_) | State::Restored(_) if !dirty => Start::Clean,
+        State::Applying(mark) if !mark.known => Start::Doubted,
         State::Applying(mark) if mark.to == to.at && mark.from.as_ref() == newest.map(|point| &point.seal.snapshot) => {
             Start::Resume(mark.watermark)
         }
@@ -296,7 +301,7 @@ pub fn reseed_step(target: &TargetView, source: &SourceView, want: &Want) -> Res
 /// A [`Conflict`] where the source no longer has the snapshot of that point.
 pub fn repair_step(newest: &Point, source: &SourceView) -> Result<Step, Conflict> {
     let to = offered(source, &newest.seal.snapshot)?;
-    Ok(Step { from: Some(newest.clone()), to, start: Start::Dirty })
+    Ok(Step { from: Some(newest.clone()), to, start: Start::Doubted })
 }
 
 /// The snapshot to go to, or `None` where the newest point already holds it.
@@ -355,176 +360,4 @@ fn fitting(step: Step) -> Result<Decision, Conflict> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lineage::Mark;
-
-    fn at(name: &str) -> SnapshotRef {
-        SnapshotRef { id: SnapshotId::new(name), etag: Etag::new(&format!("tag{name}")) }
-    }
-
-    fn disk() -> DiskId {
-        DiskId::new("https://a/c/d", "then")
-    }
-
-    fn source(names: &[&str]) -> SourceView {
-        let offers = names.iter().map(|name| Offer { at: at(name), size: Pages::new(8) }).collect();
-        SourceView { disk: disk(), offers }
-    }
-
-    fn seal(name: &str, run: &str) -> Seal {
-        Seal {
-            disk: disk(),
-            snapshot: at(name),
-            parent: None,
-            plan: "p".into(),
-            written_bytes: 0,
-            cleared_bytes: 0,
-            run: run.into(),
-            lease: "l".into(),
-            epoch: 1,
-            sealed_at: "t".into(),
-        }
-    }
-
-    fn point(name: &str, run: &str) -> Point {
-        Point {
-            id: SnapshotId::new(format!("t{name}")),
-            etag: Etag::new("e"),
-            size: Pages::new(8),
-            seal: seal(name, run),
-        }
-    }
-
-    fn sealed(name: &str) -> TargetView {
-        TargetView { state: Some(State::Sealed(seal(name, name))), points: vec![point(name, name)] }
-    }
-
-    fn applying(from: Option<&str>, to: &str) -> TargetView {
-        let mark = Mark {
-            disk: disk(),
-            from: from.map(at),
-            to: at(to),
-            run: "r".into(),
-            lease: "l".into(),
-            host: "h".into(),
-            epoch: 2,
-            watermark: Pages::new(4),
-            gap: Pages::ZERO,
-        };
-        let points = from.map(|from| point(from, from)).into_iter().collect();
-        TargetView { state: Some(State::Applying(mark)), points }
-    }
-
-    /// The decision in a few letters: `=` up to date, `!` only the snapshot is missing, else from, to and start.
-    fn check(target: Option<&TargetView>, offered: &[&str], want: &Want, evidence: bool) -> String {
-        match next_step(target, &source(offered), want, evidence) {
-            Ok(Decision::UpToDate(point)) => format!("= {}", point.seal.snapshot.id),
-            Ok(Decision::Finish(seal)) => format!("! {}", seal.snapshot.id),
-            Ok(Decision::Step(step)) => {
-                let from = step.from.map_or_else(|| "-".to_owned(), |point| point.seal.snapshot.id.to_string());
-                let start = match step.start {
-                    Start::Clean => "clean",
-                    Start::Resume(_) => "resume",
-                    Start::Dirty => "dirty",
-                    Start::Reseed => "reseed",
-                    Start::Adopt => "adopt",
-                };
-                format!("{from}>{} {start}", step.to.at.id)
-            }
-            Err(conflict) => format!("{conflict:?}").split(['(', ' ']).next().unwrap_or_default().to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_new_target_is_seeded_from_the_oldest_or_as_told() {
-        let to = |name: &str| Want::To(SnapshotId::new(name));
-        assert_eq!(check(None, &["1", "2"], &Want::Next, false), "->1 clean");
-        assert_eq!(check(None, &["1", "2"], &Want::Latest, false), "->2 clean");
-        assert_eq!(check(None, &["1", "2"], &to("2"), false), "->2 clean");
-        assert_eq!(check(None, &["1", "2"], &to("3"), false), "NoSuchSnapshot");
-        assert_eq!(check(None, &[], &Want::Next, false), "NoSnapshots");
-    }
-
-    #[test]
-    fn a_sealed_target_goes_on_from_its_newest_point() {
-        let to = |name: &str| Want::To(SnapshotId::new(name));
-        let target = sealed("2");
-        assert_eq!(check(Some(&target), &["1", "2", "3", "4"], &Want::Next, false), "2>3 clean");
-        assert_eq!(check(Some(&target), &["1", "2", "3", "4"], &Want::Latest, false), "2>4 clean");
-        assert_eq!(check(Some(&target), &["1", "2"], &Want::Next, false), "= 2");
-        assert_eq!(check(Some(&target), &["1"], &Want::Next, false), "= 2", "nothing newer: its parent may be gone");
-        assert_eq!(check(Some(&target), &["1", "2", "3"], &to("1"), false), "OutOfOrder");
-        assert_eq!(check(Some(&target), &["1", "3"], &Want::Next, false), "ParentGone");
-    }
-
-    #[test]
-    fn a_sealed_target_without_its_point_is_finished_only_with_evidence() {
-        let target = TargetView { points: vec![point("1", "1")], ..sealed("2") };
-        assert_eq!(check(Some(&target), &["1", "2", "3"], &Want::Next, true), "! 2");
-        assert_eq!(check(Some(&target), &["1", "2", "3"], &Want::Next, false), "1>2 dirty");
-    }
-
-    #[test]
-    fn an_interrupted_step_is_resumed_only_where_it_is_the_one_wanted() {
-        assert_eq!(check(Some(&applying(Some("1"), "2")), &["1", "2", "3"], &Want::Next, true), "1>2 resume");
-        assert_eq!(check(Some(&applying(Some("1"), "2")), &["1", "2", "3"], &Want::Latest, true), "1>3 dirty");
-        assert_eq!(check(Some(&applying(Some("1"), "2")), &["1", "3"], &Want::Next, true), "1>3 dirty", "2 is gone");
-        assert_eq!(check(Some(&applying(Some("1"), "2")), &["1"], &Want::Next, true), "1>1 dirty", "back to its point");
-        assert_eq!(check(Some(&applying(None, "1")), &["1", "2"], &Want::Next, true), "->1 resume");
-        assert_eq!(check(Some(&applying(None, "1")), &["2"], &Want::Next, true), "->2 dirty");
-        let mut other = applying(Some("1"), "2");
-        other.points = vec![point("0", "0"), point("1", "1"), point("1", "again")];
-        assert_eq!(check(Some(&other), &["1", "2"], &Want::Next, true), "1>2 resume");
-    }
-
-    #[test]
-    fn a_broken_chain_begins_anew_with_the_next_newer_snapshot() {
-        let step = |target: &TargetView, offered: &[&str]| reseed_step(target, &source(offered), &Want::Next);
-        let next = step(&sealed("2"), &["1", "3", "4"]).unwrap();
-        assert_eq!((next.to.at.id.as_str(), next.start), ("3", Start::Reseed));
-        assert_eq!(step(&sealed("2"), &["1", "2"]), Err(Conflict::NoSnapshots));
-        assert_eq!(step(&TargetView { state: None, points: Vec::new() }, &["1"]), Err(Conflict::NotOurs));
-        let mut other = source(&["3"]);
-        other.disk = DiskId::new("https://a/c/other", "then");
-        assert!(matches!(reseed_step(&sealed("2"), &other, &Want::Next), Err(Conflict::OtherDisk { .. })));
-        other.disk = DiskId::new("https://a/c/d", "later");
-        assert!(reseed_step(&sealed("2"), &other, &Want::Next).is_ok());
-    }
-
-    #[test]
-    fn a_blob_without_our_words_is_never_written() {
-        let target = TargetView { state: None, points: Vec::new() };
-        assert_eq!(check(Some(&target), &["1"], &Want::Next, true), "NotOurs");
-    }
-
-    #[test]
-    fn sizes_that_a_difference_cannot_express_are_refused() {
-        let bytes = |bytes: u64| Pages::from_bytes(bytes / 512 * 512).unwrap();
-        let step = |from: u64, to: u64| {
-            let mut target = sealed("1");
-            target.points[0].size = bytes(from);
-            let mut offered = source(&["1", "2"]);
-            offered.offers[1].size = bytes(to);
-            next_step(Some(&target), &offered, &Want::Next, false).map(|_| ())
-        };
-        const TIB: u64 = 1 << 40;
-        assert_eq!(step(TIB, 2 * TIB), Ok(()));
-        assert!(matches!(step(2 * TIB, TIB), Err(Conflict::Shrunk { .. })));
-        assert!(matches!(step(TIB, 8 * TIB + 512), Err(Conflict::TooLarge(_))));
-        assert!(matches!(step(3 * TIB, 5 * TIB), Err(Conflict::AcrossBoundary { .. })));
-        assert!(matches!(step(3_900_000_000_000, 4_200_000_000_000), Err(Conflict::AcrossBoundary { .. })));
-        assert_eq!(step(4 * TIB + 512, 4 * TIB + 512), Ok(()));
-        assert_eq!(step(5 * TIB, 6 * TIB), Ok(()));
-    }
-
-    #[test]
-    fn of_two_snapshots_of_one_run_the_older_is_the_point() {
-        let words = State::Sealed(seal("1", "run")).to_metadata(&Metadata::new());
-        let (one, two, etag) = (SnapshotId::new("t1"), SnapshotId::new("t2"), Etag::new("e"));
-        let none = Metadata::new();
-        let size = Pages::new(8);
-        let found = points([(&one, &etag, size, &words), (&two, &etag, size, &words), (&two, &etag, size, &none)]);
-        assert_eq!(found.unwrap().into_iter().map(|point| point.id).collect::<Vec<_>>(), [one]);
-    }
-}
+mod tests;

@@ -16,24 +16,19 @@ use crate::look::Found;
 use crate::planning::{Planner, Tally, requests};
 use crate::run::Run;
 use crate::settle::fenced;
-use crate::take::{Touched, lists};
+use crate::take::lists;
 
 /// How often progress is told while pages move.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// Moves the pages, while the watermark follows.
-    pub(crate) async fn apply(
-        &self,
-        found: &Found,
-        touched: Touched,
-        floor: Pages,
-    ) -> Result<(Progress, Tally), ReplicateError> {
+    pub(crate) async fn apply(&self, found: &Found, floor: Pages) -> Result<(Progress, Tally), ReplicateError> {
         let Engine { source, target, options } = self.engine;
         // The target as it is after the resize.
         let mut resized = found.clone();
         resized.properties.size = self.task.picture.size;
-        let mut planner = Planner::new(lists(source, target, &resized, self.task, touched), floor, options.chunks);
+        let mut planner = Planner::new(lists(source, target, &resized, self.task, self.touched), floor, options.chunks);
         let route = self.route();
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use pageferry_core::lineage::StateError;
 use pageferry_core::next::Conflict;
 use pageferry_core::vhd::FooterError;
+use pageferry_core::words::StateError;
 use pageferry_core::{DiffError, PageRange, SnapshotId};
 use pageferry_store::{ErrorKind, StoreError};
 
@@ -220,9 +220,9 @@ fn hint(error: &StoreError) -> &'static str {
         ErrorKind::Transient | ErrorKind::TimedOut | ErrorKind::Unknown => "; run the same command again, it resumes",
         ErrorKind::NotFound => "; check the address",
         ErrorKind::Denied => "; check that the credentials are right, not expired, and allow this operation",
-        ErrorKind::ChainBroken => "; the chain of differences is broken: start a new target, this one keeps its points",
-        ErrorKind::ReadRefused => {
-            "; this premium account does not let snapshots be read: copy the snapshot to another blob and sync that"
+        ErrorKind::ChainBroken => {
+            "; the chain of differences is broken: `sync --reseed` compares everything and goes on with this target, whose \
+             points stay"
         }
         ErrorKind::Integrity => "; nothing was sealed, run again and report this if it stays",
         _ => "",

@@ -1,7 +1,8 @@
 //! Looking, before anything is written: what there is, and whether the service can be trusted with differences.
 
-use pageferry_core::lineage::{DiskId, SnapshotRef, State};
+use pageferry_core::lineage::{DiskId, Mark, SnapshotRef, State};
 use pageferry_core::next::{Offer, Point, SourceView, TargetView, points};
+use pageferry_core::words::StateError;
 use pageferry_core::{PageRange, Pages, SnapshotId};
 use pageferry_store::{Ask, ErrorKind, Properties, Source, StoreError, View};
 
@@ -47,9 +48,13 @@ pub async fn target(blob: &impl Source) -> Result<Option<Found>, ReplicateError>
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let state = State::from_metadata(&properties.metadata)
-        .map_err(|error| ReplicateError::State { target: blob.address(), error })?;
-    let points = if state.is_some() { points_of(blob).await? } else { Vec::new() };
+    let said = State::from_metadata(&properties.metadata);
+    let points = if matches!(said, Ok(None)) { Vec::new() } else { points_of(blob).await? };
+    let state = match (said, points.last()) {
+        // The base can always be brought back to the disk of its newest point; a newer version's words are not damaged.
+        (Err(StateError::Damaged(_)), Some(newest)) => Some(State::Applying(Mark::after_damage(&newest.seal))),
+        (said, _) => said.map_err(|error| ReplicateError::State { target: blob.address(), error })?,
+    };
     Ok(Some(Found { properties, view: TargetView { state, points } }))
 }
 

@@ -28,7 +28,8 @@ const HELD: usize = 3;
 pub struct Lists {
     /// The source's difference; for a seed, its page list.
     pub source: Listing,
-    /// What the target's own tracker reports since its newest point; for a seed, its page list.
+    /// Pages that may be wrong on the target: what its own tracker reports since its newest point; for a seed, its page list;
+    /// where nothing tells, all that are allocated in the source snapshot.
     pub own: Listing,
     /// The pages that are allocated in the source snapshot.
     pub allocated: Listing,
@@ -53,6 +54,15 @@ impl Lists {
         let view = View::Snapshot(picture.id.clone());
         let plain = Wanted { view, since: None, if_match: None, size: picture.size };
         Lists { source: source_difference(source, picture), own, allocated: Listing::start(source, plain), held }
+    }
+
+    /// Starts the lists for a target that may hold anything anywhere, of which `held` is its page list.
+    pub fn whole<S: Source>(source: &Arc<S>, picture: &Picture, held: Listing) -> Lists {
+        // The difference from nothing is the whole page list already.
+        let Some(_) = picture.since else { return Lists { own: held, ..Lists::clean(source, picture) } };
+        let view = View::Snapshot(picture.id.clone());
+        let plain = Wanted { view, since: None, if_match: None, size: picture.size };
+        Lists::touched(source, picture, Listing::start(source, plain), held)
     }
 
     /// Lists of which nothing is planned.

@@ -125,7 +125,7 @@ async fn may_write<S: Source, T: Target>(
     match &found.view.state {
         // An interrupted restore of the same point is the one thing that may go on without being told to.
         Some(State::Applying(mark)) if mark.from.is_none() && mark.to == task.names && mark.disk == task.disk => {
-            Ok(Start::Resume(mark.watermark))
+            Ok(if mark.known { Start::Resume(mark.watermark) } else { Start::Doubted })
         }
         Some(State::Sealed(seal)) if is_of(seal, task) => Ok(Start::Dirty),
         _ if overwrite => Ok(Start::Dirty),

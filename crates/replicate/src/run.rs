@@ -18,7 +18,7 @@ use crate::lease::Hold;
 use crate::look::{Found, Picture};
 use crate::planning::Tally;
 use crate::settle::fenced;
-use crate::take::Evidence;
+use crate::take::{Evidence, Touched};
 
 /// What a step shall do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +43,11 @@ pub(crate) struct Run<'a, S, T> {
     pub(crate) id: String,
     pub(crate) epoch: u64,
     pub(crate) others: Metadata,
+    /// Whether nobody but this very step can have touched the target since its newest point. Trackers and lists say that a
+    /// page was written, never by whom.
+    pub(crate) certain: bool,
+    /// What was found on the target beside its newest point.
+    pub(crate) touched: Touched,
 }
 
 impl<S: Source, T: Target> Run<'_, S, T> {
@@ -80,6 +85,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             lease: self.hold.id().0.clone(),
             host: self.engine.options.host.clone(),
             epoch: self.epoch,
+            known: self.certain,
             watermark,
             gap: Pages::ZERO,
         })
@@ -92,7 +98,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             view: View::Snapshot(self.task.picture.id.clone()),
             target: Arc::clone(&self.engine.target),
             fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
-            compare: self.task.start == Start::Reseed,
+            compare: self.touched == Touched::Anywhere,
         }
     }
 

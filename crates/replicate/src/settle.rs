@@ -16,6 +16,8 @@ const TRIES: usize = 5;
 
 /// Makes the target say `state`; returns its new tag. `others` is metadata that is not ours and is kept.
 ///
+/// The words are read back: no checksum of the service covers metadata on its way.
+///
 /// # Errors
 /// [`ReplicateError::Fenced`] where the target changed under us, and failures of the service.
 pub async fn set_state(
@@ -27,8 +29,22 @@ pub async fn set_state(
     doubt: &Doubt,
 ) -> Result<Etag, ReplicateError> {
     let words = state.to_metadata(others);
-    let applied = |now: &Properties| State::from_metadata(&now.metadata).is_ok_and(|said| said.as_ref() == Some(state));
-    settled(target, etag, doubt, applied, || target.set_metadata(&words, lease, Some(etag))).await
+    let says = |now: &Properties| State::from_metadata(&now.metadata).is_ok_and(|said| said.as_ref() == Some(state));
+    let mut etag = etag.clone();
+    for _ in 0..TRIES {
+        etag = settled(target, &etag, doubt, says, || target.set_metadata(&words, lease, Some(&etag))).await?;
+        let now = target.properties(&View::Base).await?;
+        if now.etag != etag {
+            return Err(changed(target));
+        }
+        if says(&now) {
+            return Ok(etag);
+        }
+    }
+    Err(ReplicateError::Refused(format!(
+        "{} never says what was written to its metadata: something between here and the service alters it",
+        target.address()
+    )))
 }
 
 /// Raises the target's sequence number to `epoch`; returns the new tag.
@@ -69,7 +85,7 @@ async fn settled<T: Target, F: Future<Output = Result<Etag, StoreError>>>(
             return Ok(now.etag);
         }
         if now.etag != *etag {
-            return Err(ReplicateError::Fenced { target: target.address(), cause: "its ETag changed".to_owned() });
+            return Err(changed(target));
         }
         last = Some(error);
     }
@@ -77,6 +93,10 @@ async fn settled<T: Target, F: Future<Output = Result<Etag, StoreError>>>(
         Some(error) => Err(error.into()),
         None => Err(ReplicateError::Fenced { target: target.address(), cause: "its state is unknown".to_owned() }),
     }
+}
+
+fn changed(target: &impl Target) -> ReplicateError {
+    ReplicateError::Fenced { target: target.address(), cause: "its ETag changed".to_owned() }
 }
 
 /// A lost lease or epoch in the engine's own words; any other failure as it is.

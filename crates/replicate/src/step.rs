@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use pageferry_core::lineage::{Mark, State};
 use pageferry_core::next::{Point, Start};
 use pageferry_core::{Etag, Pages};
 use pageferry_store::{Source, Target, View};
@@ -44,35 +45,28 @@ pub async fn step<S: Source, T: Target>(
     fresh: bool,
 ) -> Result<StepReport, ReplicateError> {
     let begun = Instant::now();
-    let run = Run {
-        engine,
-        hold,
-        task,
-        id: engine.options.machine.fresh_id(),
-        epoch: next_epoch(&*engine.target, found)?,
-        others: found.properties.metadata.clone(),
-    };
     let (target, options) = (&*engine.target, &engine.options);
+    let epoch = next_epoch(target, found)?;
 
-    let etag = raise_epoch(target, run.epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
+    let etag = raise_epoch(target, epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
     quiesce(hold, evidence, options).await?;
     let touched = if fresh { Touched::No } else { touched(&engine.target, found, task, options.repair).await? };
-    // Whether nobody but this very step can have touched the target since its newest point. Trackers and lists say that a
-    // page was written, never by whom.
     let empty = task.from.is_none() && touched == Touched::No;
     let certain = match task.start {
         _ if fresh || empty => true,
         Start::Clean => found.is_clean(),
         Start::Resume(_) => evidence.untouched,
-        Start::Dirty | Start::Reseed | Start::Adopt => false,
+        Start::Dirty | Start::Doubted | Start::Reseed | Start::Adopt => false,
     };
+    let (id, others) = (options.machine.fresh_id(), found.properties.metadata.clone());
+    let run = Run { engine, hold, task, id, epoch, others, certain, touched };
     let floor = run.floor(evidence);
     run.announce(floor);
     set_state(target, &run.mark(floor), &run.others, hold.id(), &etag, hold.doubt()).await?;
     let resized_at = run.resize(found).await?;
-    let (mut progress, tally) = run.apply(found, touched, floor).await?;
+    let (mut progress, tally) = run.apply(found, floor).await?;
     progress.unknown_at = progress.unknown_at.max(resized_at);
-    let point = run.gate_and_seal(&tally, progress, !certain).await?;
+    let point = run.gate_and_seal(&tally, progress).await?;
 
     let report = StepReport {
         from: run.parent().map(|parent| parent.id),
@@ -96,12 +90,7 @@ pub async fn step<S: Source, T: Target>(
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// The gate and the seal, once no request of ours can still be on its way.
-    async fn gate_and_seal(
-        &self,
-        tally: &Tally,
-        progress: Progress,
-        by_content: bool,
-    ) -> Result<Point, ReplicateError> {
+    async fn gate_and_seal(&self, tally: &Tally, progress: Progress) -> Result<Point, ReplicateError> {
         let Engine { target, options, .. } = self.engine;
         options.events.tell(&Event::Gating);
         if let Some(unknown_at) = progress.unknown_at {
@@ -115,7 +104,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let claim = Claim {
             picture: self.task.picture.clone(),
             since: self.task.from.as_ref().map(|point| point.id.clone()),
-            by_content,
+            by_content: !self.certain,
             run: self.id.clone(),
             epoch: self.epoch,
         };
@@ -145,12 +134,14 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         seal(&**target, self.seal_words(tally), &self.others, self.hold, &passed.etag, options).await
     }
 
-    /// After a gate that failed nothing below any watermark can be relied upon.
+    /// After a gate that failed, something about the target is not as anybody knew.
     async fn start_over(&self) -> Result<(), ReplicateError> {
         let target = &*self.engine.target;
         let etag: Etag = target.properties(&View::Base).await?.etag;
         let (id, doubt) = (self.hold.id(), self.hold.doubt());
-        set_state(target, &self.mark(Pages::ZERO), &self.others, id, &etag, doubt).await?;
+        let State::Applying(mark) = self.mark(Pages::ZERO) else { return Ok(()) };
+        let doubted = State::Applying(Mark { known: false, ..mark });
+        set_state(target, &doubted, &self.others, id, &etag, doubt).await?;
         Ok(())
     }
 }

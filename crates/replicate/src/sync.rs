@@ -229,6 +229,7 @@ pub(crate) async fn create<T: Target>(
         lease: options.machine.fresh_id(),
         host: options.host.clone(),
         epoch: 0,
+        known: true,
         watermark: Pages::ZERO,
         gap: Pages::ZERO,
     });

@@ -55,8 +55,10 @@ pub fn own_difference<T: Source>(target: &Arc<T>, found: &Found, since: Option<&
 pub enum Touched {
     /// Nothing.
     No,
-    /// Pages may have been touched since the newest point.
+    /// Pages may have been touched since the newest point, and the target's tracker tells which.
     Since,
+    /// Pages may have been touched, and nothing tells which.
+    Anywhere,
     /// There is no point, and there are pages.
     Seed,
 }
@@ -74,15 +76,20 @@ pub async fn touched<T: Source>(
 ) -> Result<Touched, ReplicateError> {
     let Some(from) = &task.from else {
         let first = own_difference(target, found, None).next().await?;
-        return Ok(if first.is_none() { Touched::No } else { Touched::Seed });
+        return Ok(match (first, &task.start) {
+            (None, _) => Touched::No,
+            (Some(_), Start::Doubted | Start::Reseed) => Touched::Anywhere,
+            (Some(_), _) => Touched::Seed,
+        });
     };
     match task.start {
-        Start::Reseed | Start::Resume(_) | Start::Dirty => return Ok(Touched::Since),
+        Start::Resume(_) | Start::Dirty => return Ok(Touched::Since),
+        Start::Reseed | Start::Doubted => return Ok(Touched::Anywhere),
         Start::Clean | Start::Adopt => {}
     }
     match foreign_change(target, found, from).await? {
         None => Ok(Touched::No),
-        Some(_) if repair && task.start == Start::Clean => Ok(Touched::Since),
+        Some(_) if repair && task.start == Start::Clean => Ok(Touched::Anywhere),
         Some(what) => Err(ReplicateError::Foreign { target: target.address(), what }),
     }
 }
@@ -129,10 +136,11 @@ pub fn lists<S: Source, T: Source>(
     let own = |since| own_difference(target, found, since);
     match (&task.start, touched, &task.from) {
         (Start::Adopt, ..) => Lists::nothing(),
-        // What is gone since the old chain is known only by comparing whole page lists.
-        (Start::Reseed, ..) => Lists { own: own(None), ..Lists::clean(source, picture) },
         (_, Touched::No, _) => Lists::clean(source, picture),
-        (_, _, None) => Lists::touched(source, picture, own(None), own(None)),
-        (_, _, Some(from)) => Lists::touched(source, picture, own(Some(&from.id)), own(None)),
+        (_, Touched::Anywhere, _) => Lists::whole(source, picture, own(None)),
+        (_, Touched::Seed | Touched::Since, None) => Lists::touched(source, picture, own(None), own(None)),
+        (_, Touched::Seed | Touched::Since, Some(from)) => {
+            Lists::touched(source, picture, own(Some(&from.id)), own(None))
+        }
     }
 }
