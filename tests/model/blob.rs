@@ -53,8 +53,8 @@ pub enum Lease {
 }
 
 impl Lease {
-    /// Whether nobody can have written since it ended: `keeps_evidence` of `replicate/src/lease.rs`.
-    pub fn keeps_evidence(self) -> bool {
+    /// Whether it has ended and nobody has written since.
+    pub fn has_ended(self) -> bool {
         matches!(self, Lease::Expired(_) | Lease::Broken)
     }
 }
@@ -82,6 +82,8 @@ pub struct Meta {
     pub words: Words,
     /// The run that says it.
     pub run: Id,
+    /// The lease it is said under.
+    pub lease: Id,
     /// That run's epoch.
     pub epoch: Age,
 }
@@ -180,7 +182,7 @@ pub enum Effect {
 impl Blob {
     /// A target whose newest point is source snapshot `at`.
     pub fn sealed(at: u8) -> Blob {
-        let meta = Meta { words: Words::Sealed(at), run: FIRST, epoch: Age::Now };
+        let meta = Meta { words: Words::Sealed(at), run: FIRST, lease: FIRST, epoch: Age::Now };
         let point = Point { names: at, run: FIRST, tag: true, touched: 0 };
         Blob { pages: content(at), lease: Lease::Available, meta, points: vec![point], wrong_point: false }
     }
@@ -262,7 +264,7 @@ impl Blob {
 
     /// A write without a lease id turns a lease that has ended into one that is available.
     fn written(&mut self, request: &Request) {
-        if request.lease.is_none() && self.lease.keeps_evidence() {
+        if request.lease.is_none() && self.lease.has_ended() {
             self.lease = Lease::Available;
         }
     }

@@ -4,7 +4,7 @@
 //! engine knows is only what it has read or been answered; [`crate::run`] moves it on.
 
 use crate::blob::{Age, DERIVED, Id, Meta, NOBODY, Request, What, Words};
-use crate::rules::{EpochRule, LeaseRule, Rules};
+use crate::rules::{EpochRule, LeaseRule, Rules, StopRule};
 use crate::source::{Set, bit, content, lowest, pages};
 
 /// Where an engine stands.
@@ -13,10 +13,12 @@ pub enum Phase {
     /// Not running.
     #[default]
     Off,
-    /// Has looked at the target, and spoils the evidence before it takes it.
-    Spoil,
+    /// Has looked at the target, whose lease has run out, and renews the one that its words name.
+    Inherit,
     /// Has looked at the target, and takes it.
     Take,
+    /// Holds the target under the renewed id, and changes that for a fresh one.
+    Rename,
     /// Holds the target, and decides what to do.
     Decide,
     /// Raises the epoch.
@@ -42,9 +44,9 @@ pub enum Phase {
     /// Gives the target back.
     Release,
     /// Stops early: makes sure of the lease.
-    Renew,
-    /// Stops early: breaks the lease, so that it keeps its evidence.
-    Break,
+    Prove,
+    /// Stops early: ends the lease.
+    End,
 }
 
 /// What an engine saw before it took the target.
@@ -52,8 +54,8 @@ pub enum Phase {
 pub struct Before {
     /// The metadata's epoch was the sequence number.
     pub words: bool,
-    /// The lease had ended without a later write.
-    pub keeps: bool,
+    /// The lease vouches that nobody has touched the target since.
+    pub lease: bool,
     /// The lease was not simply available.
     pub unclean: bool,
 }
@@ -73,6 +75,8 @@ pub struct Task {
     pub touched: bool,
     /// The target says it is sealed but its tag is not that of its point.
     pub check: bool,
+    /// Nobody but this very step can have touched the target since its newest point.
+    pub certain: bool,
     /// The predecessor did not hand over cleanly.
     pub unclean: bool,
     /// Pages that the mark found on the target planned to change.
@@ -86,7 +90,7 @@ pub struct Engine {
     pub phase: Phase,
     /// The lease id it holds.
     pub lease: Id,
-    /// The run that the words it writes name.
+    /// The run that the words it writes name; before that, the lease id it has asked for without an answer.
     pub run: Id,
     /// Its epoch.
     pub epoch: Age,
@@ -94,8 +98,6 @@ pub struct Engine {
     pub tag: bool,
     /// It is at its first step, and this is what it saw before.
     pub before: Option<Before>,
-    /// The lease it found had kept evidence.
-    pub kept: bool,
     /// The step it is at.
     pub task: Task,
     /// Pages still to be moved.
@@ -104,14 +106,12 @@ pub struct Engine {
     pub said: u8,
     /// A page write or a watermark of this step ended with an unknown outcome.
     pub unknown: bool,
-    /// The service may still be about to apply a request from before this step, and nobody has waited for it yet.
+    /// The service may still be about to apply a request of ours from before this step, and nobody has waited for it yet.
     pub owes: bool,
     /// The last conditional request ended with an unknown outcome, which must be looked into.
-    pub doubt: bool,
-    /// An earlier attempt of this conditional request ended with an unknown outcome.
+    pub asks: bool,
+    /// An earlier attempt of this request ended with an unknown outcome.
     pub tried: bool,
-    /// It has written since it took or rotated the lease.
-    pub written: bool,
 }
 
 impl Engine {
@@ -123,21 +123,30 @@ impl Engine {
         epoch: Age::Past,
         tag: false,
         before: None,
-        kept: false,
-        task: Task { from: 0, to: 0, since: NOBODY, floor: 0, touched: false, check: false, unclean: false, marked: 0 },
+        task: Task {
+            from: 0,
+            to: 0,
+            since: NOBODY,
+            floor: 0,
+            touched: false,
+            check: false,
+            certain: false,
+            unclean: false,
+            marked: 0,
+        },
         todo: 0,
         said: 0,
         unknown: false,
         owes: false,
-        doubt: false,
+        asks: false,
         tried: false,
-        written: false,
     };
 
     /// At the beginning of another step, with the lease as it is.
-    pub fn between_steps(self) -> Engine {
-        let Engine { lease, epoch, kept, .. } = self;
-        Engine { phase: Phase::Decide, lease, epoch, kept, owes: self.unknown || self.owes, ..Engine::OFF }
+    pub fn between_steps(self, rules: &Rules) -> Engine {
+        let Engine { lease, epoch, .. } = self;
+        let owes = self.owes || rules.lost_is_debt && self.unknown;
+        Engine { phase: Phase::Decide, lease, epoch, owes, ..Engine::OFF }
     }
 
     /// Everything below this page is durable.
@@ -145,21 +154,27 @@ impl Engine {
         self.task.floor.max(lowest(self.todo))
     }
 
-    /// Whether it holds the target and may be stopped with `Ctrl-C`.
+    /// Whether it holds the target, under an id of its own, and keeps that lease alive.
+    pub fn holds(&self) -> bool {
+        use Phase::*;
+        !matches!(self.phase, Off | Inherit | Take | Rename | Release | Prove | End)
+    }
+
+    /// Whether it may be interrupted, or fail.
     pub fn can_stop(&self) -> bool {
         use Phase::*;
-        matches!(self.phase, Decide | Raise | Quiesce | Check | Mark | Apply | Gate | Seal | Snapshot)
+        !matches!(self.phase, Off | StartOver | Release | Prove | End)
     }
 
     /// The mark of its step.
     pub fn mark(&self, watermark: u8) -> Meta {
         let Task { from, to, .. } = self.task;
-        Meta { words: Words::Applying { from, to, watermark }, run: self.run, epoch: self.epoch }
+        Meta { words: Words::Applying { from, to, watermark }, run: self.run, lease: self.lease, epoch: self.epoch }
     }
 
     /// The seal of its step.
     pub fn seal(&self) -> Meta {
-        Meta { words: Words::Sealed(self.task.to), run: self.run, epoch: self.epoch }
+        Meta { words: Words::Sealed(self.task.to), run: self.run, lease: self.lease, epoch: self.epoch }
     }
 
     /// The one request that its phase sends; page writes and watermarks are apart, because several are out at once.
@@ -168,16 +183,18 @@ impl Engine {
         let on = |condition: bool| condition.then_some(self.tag);
         let held = self.lease_header(rules);
         let under = |what, tag| Some(Request { lease: held, tag, epoch: None, what });
+        let another = || if self.tried { self.run } else { fresh() };
         match self.phase {
-            Phase::Spoil => Some(Request { lease: None, tag: on(true), epoch: None, what: What::Raise(Age::Next) }),
+            Phase::Inherit => under(What::Renew, None),
             Phase::Take => {
                 let id = match rules.lease {
-                    LeaseRule::PerRun | LeaseRule::PerProcess => fresh(),
+                    LeaseRule::PerRun | LeaseRule::PerProcess => another(),
                     LeaseRule::Derived => DERIVED,
                     LeaseRule::None => return None,
                 };
                 Some(Request { lease: None, tag: on(rules.tag_on_acquire), epoch: None, what: What::Acquire(id) })
             }
+            Phase::Rename => under(What::Change(another()), None),
             Phase::Raise => under(What::Raise(self.epoch), on(rules.tag_on_mark)),
             Phase::Mark => under(What::Say(self.mark(self.task.floor)), on(rules.tag_on_mark)),
             Phase::StartOver => under(What::Say(self.mark(0)), on(rules.tag_on_mark)),
@@ -187,10 +204,14 @@ impl Engine {
                 let lease = held.filter(|_| rules.lease_on_snapshot);
                 Some(Request { lease, tag: on(rules.tag_on_snapshot), epoch: None, what: What::Snapshot(own) })
             }
-            Phase::Rotate if rules.lease == LeaseRule::PerRun => under(What::Change(fresh()), None),
-            Phase::Release if held.is_some() => under(What::Release, None),
-            Phase::Renew if held.is_some() => under(What::Renew, None),
-            Phase::Break => under(What::Break, None),
+            Phase::Rotate if rules.lease == LeaseRule::PerRun => under(What::Change(another()), None),
+            Phase::Release => under(What::Release, None),
+            Phase::Prove => under(What::Renew, None),
+            Phase::End if rules.stop == StopRule::Break => under(What::Break, None),
+            Phase::End => {
+                let tag = on(matches!(rules.stop, StopRule::Shorten { tagged: true, .. }));
+                Some(Request { lease: None, tag, epoch: None, what: What::Acquire(self.lease) })
+            }
             _ => None,
         }
     }

@@ -25,7 +25,7 @@ fn table(out: &mut impl Write, parts: &[&[Variant]]) -> io::Result<ExitCode> {
     for variant in parts.iter().flat_map(|part| part.iter()) {
         let outcome = check(variant, 2);
         as_said &= outcome.broken.as_ref().map(|(name, _)| *name) == variant.breaks;
-        writeln!(out, "{:<18} {outcome}  ({})", variant.name, variant.lacks)?;
+        writeln!(out, "{:<20} {outcome}  ({})", variant.name, variant.lacks)?;
     }
     Ok(if as_said { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -37,7 +37,7 @@ fn show(out: &mut impl Write, name: &str) -> io::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     let outcome = check(variant, 1);
-    writeln!(out, "{:<18} {outcome}  ({})", variant.name, variant.lacks)?;
+    writeln!(out, "{:<20} {outcome}  ({})", variant.name, variant.lacks)?;
     for (number, action) in outcome.broken.iter().flat_map(|(_, path)| path).enumerate() {
         writeln!(out, "{:>4}  {action:?}", number + 1)?;
     }

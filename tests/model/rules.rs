@@ -35,6 +35,35 @@ pub enum OwnRule {
     Nothing,
 }
 
+/// What vouches that nobody has touched the target since the words on it, together with their epoch and its tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EvidenceRule {
+    /// The lease that the words name had run out and is renewed.
+    Renewal,
+    /// Any lease that had run out and is renewed: the words name none.
+    AnyRenewal,
+    /// The state of the lease: run out or broken.
+    State,
+    /// Nothing besides epoch and tag.
+    Tags,
+}
+
+/// How a run that stops early lets go of a lease that its words name, or while it has a debt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopRule {
+    /// It lets the lease run out.
+    RunOut,
+    /// It acquires the lease again for a shorter time.
+    Shorten {
+        /// After having renewed it.
+        renewed: bool,
+        /// If the tag is still the one from before that.
+        tagged: bool,
+    },
+    /// It renews the lease and breaks it, whatever the words say.
+    Break,
+}
+
 /// A protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -64,24 +93,33 @@ pub struct Rules {
     pub watermark_needs_evidence: bool,
     /// A sealed target without its point is finished only with evidence.
     pub finish_needs_evidence: bool,
+    /// What vouches that nobody has touched the target.
+    pub evidence: EvidenceRule,
     /// Evidence needs the metadata's epoch to be the sequence number.
     pub evidence_epoch: bool,
-    /// Evidence needs a lease that ended without a later write.
-    pub evidence_lease: bool,
     /// Evidence needs the tag under the lease to be that from before.
     pub evidence_tag: bool,
-    /// Acquire is conditional on the tag of the look before it.
+    /// A renewed lease is changed to a fresh id before anything is done under it.
+    pub fresh_after_renewal: bool,
+    /// Acquire is conditional on the tag of the look before it, so that once anybody has written no copy of it grants the
+    /// lease again.
     pub tag_on_acquire: bool,
-    /// A target that carries words but no evidence is spoilt before it is taken: its sequence number is raised.
-    pub spoil: bool,
-    /// A run with unknown outcomes does not hand over cleanly: the next one quiesces.
-    pub unknown_is_unclean: bool,
+    /// How a run that stops early lets go.
+    pub stop: StopRule,
+    /// A lost answer is a debt: the next step quiesces, and a run that ends with one lets its lease run out.
+    pub lost_is_debt: bool,
+    /// The lost answer to a request for a lease is one too.
+    pub lost_lease_is_debt: bool,
+    /// So is a lease that was found held or ended, until the step has quiesced.
+    pub found_is_debt: bool,
+    /// The gate reads where somebody else may have touched the target since its newest point (note 0005).
+    pub gate_reads: bool,
     /// Pages that were touched on a sealed target are foreign only where their content is not the point's.
     pub refuse_by_content: bool,
 }
 
 impl Rules {
-    /// The protocol with every protection.
+    /// The protocol with every protection: the engine's, and the mends of `G5` to `G7`.
     pub const FULL: Rules = Rules {
         lease: LeaseRule::PerRun,
         epoch: EpochRule::PerRun,
@@ -96,22 +134,36 @@ impl Rules {
         own: OwnRule::Tracker,
         watermark_needs_evidence: true,
         finish_needs_evidence: true,
+        evidence: EvidenceRule::Renewal,
         evidence_epoch: true,
-        evidence_lease: true,
         evidence_tag: true,
+        fresh_after_renewal: true,
         tag_on_acquire: true,
-        spoil: true,
-        unknown_is_unclean: true,
+        stop: StopRule::RunOut,
+        lost_is_debt: true,
+        lost_lease_is_debt: true,
+        found_is_debt: true,
+        gate_reads: true,
         refuse_by_content: true,
     };
 
-    /// What the design asks for and the engine did at first: see [`crate::variants::GAPS`]. The engine has mended the two gaps
-    /// of the evidence in a third way, by renewing the lease that the words name, which this model does not have yet.
+    /// What the design asks for and the engine did at first: see [`crate::variants::GAPS`].
     pub const AS_DESIGNED: Rules = Rules {
+        evidence: EvidenceRule::State,
         tag_on_acquire: false,
-        spoil: false,
-        unknown_is_unclean: false,
+        stop: StopRule::Break,
+        lost_is_debt: false,
+        found_is_debt: false,
+        gate_reads: false,
         refuse_by_content: false,
+        ..Rules::FULL
+    };
+
+    /// What the engine did with note 0004: see [`crate::variants::GAPS`].
+    pub const AS_BUILT: Rules = Rules {
+        tag_on_acquire: false,
+        stop: StopRule::Shorten { renewed: false, tagged: false },
+        found_is_debt: false,
         ..Rules::FULL
     };
 }

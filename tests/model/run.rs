@@ -2,31 +2,35 @@
 //!
 //! Each function mirrors code of `replicate`; the comment says which.
 
-use crate::blob::{Age, Lease, Meta, Refusal, Request, What, Words};
+use crate::blob::{Age, Blob, Lease, Meta, NOBODY, Refusal, Request, What, Words};
 use crate::engine::{Before, Engine, Phase, Task};
-use crate::rules::{EpochRule, LeaseRule, OwnRule, Rules};
-use crate::source::{LAST, Set, bit, content, difference, from_watermark, set};
+use crate::rules::{EpochRule, EvidenceRule, LeaseRule, OwnRule, Rules, StopRule};
+use crate::source::{ALL, LAST, Set, bit, content, difference, from_watermark, set};
 use crate::state::State;
 
 /// `Hold::take`, first half: what the target is like right before it is taken.
 pub fn look(state: &mut State, rules: &Rules, who: usize) {
-    let blob = &state.blob;
-    let before = Before {
-        words: blob.meta.epoch == Age::Now,
-        keeps: blob.lease.keeps_evidence(),
-        unclean: blob.lease != Lease::Available,
+    let Blob { lease, meta, .. } = state.blob;
+    let vouches = match rules.evidence {
+        EvidenceRule::State => lease.has_ended(),
+        EvidenceRule::Tags => true,
+        EvidenceRule::Renewal | EvidenceRule::AnyRenewal => false,
     };
-    // Words that could pass for evidence once somebody has taken the target and died, although nothing vouches for them.
-    let spoil = rules.spoil && blob.lease == Lease::Available && before.words && !blob.has_its_point();
-    let phase = if spoil { Phase::Spoil } else { Phase::Take };
-    let (kept, owes) = (before.keeps, before.unclean);
-    state.engines[who] = Engine { phase, tag: true, before: Some(before), kept, owes, ..Engine::OFF };
+    let before = Some(Before { words: meta.epoch == Age::Now, lease: vouches, unclean: lease != Lease::Available });
+    let owes = rules.found_is_debt && lease != Lease::Available;
+    let (phase, lease) = match (rules.evidence, lease) {
+        _ if rules.lease == LeaseRule::None => (Phase::Take, NOBODY),
+        (EvidenceRule::Renewal, Lease::Expired(_)) => (Phase::Inherit, meta.lease),
+        (EvidenceRule::AnyRenewal, Lease::Expired(id)) => (Phase::Inherit, id),
+        _ => (Phase::Take, NOBODY),
+    };
+    state.engines[who] = Engine { phase, lease, before, owes, tag: true, ..Engine::OFF };
 }
 
 /// Whether a step of thought, without a request that changes anything, is due and possible.
 pub fn can_think(state: &State, rules: &Rules, who: usize) -> bool {
     let engine = &state.engines[who];
-    if engine.doubt {
+    if engine.asks {
         return true;
     }
     match engine.phase {
@@ -36,7 +40,7 @@ pub fn can_think(state: &State, rules: &Rules, who: usize) -> bool {
         Phase::Gate => !(rules.gate_waits && engine.unknown && state.service_is_busy()),
         Phase::Take => rules.lease == LeaseRule::None,
         Phase::Rotate => rules.lease != LeaseRule::PerRun,
-        Phase::Release | Phase::Renew => rules.lease == LeaseRule::None,
+        Phase::Release => rules.lease == LeaseRule::None,
         _ => false,
     }
 }
@@ -44,7 +48,7 @@ pub fn can_think(state: &State, rules: &Rules, who: usize) -> bool {
 /// Takes that step.
 pub fn think(state: &mut State, rules: &Rules, repair: bool, who: usize) {
     let engine = state.engines[who];
-    if engine.doubt {
+    if engine.asks {
         return settle(state, rules, who);
     }
     match engine.phase {
@@ -71,7 +75,7 @@ pub fn think(state: &mut State, rules: &Rules, repair: bool, who: usize) {
         // The source snapshot is gone.
         Phase::Apply => let_go(state, rules, who),
         Phase::Gate => gate(state, rules, who),
-        Phase::Rotate => state.engines[who] = engine.between_steps(),
+        Phase::Rotate => state.engines[who] = engine.between_steps(rules),
         _ => state.engines[who] = Engine::OFF,
     }
 }
@@ -81,13 +85,10 @@ fn decide(state: &mut State, rules: &Rules, who: usize) {
     let engine = state.engines[who];
     let (blob, newest) = (&state.blob, state.blob.newest());
     let evidence = engine.before.is_some_and(|before| {
-        (before.words || !rules.evidence_epoch)
-            && (before.keeps || !rules.evidence_lease)
-            && (engine.tag || !rules.evidence_tag)
+        (before.words || !rules.evidence_epoch) && before.lease && (engine.tag || !rules.evidence_tag)
     });
     let sealed = matches!(blob.meta.words, Words::Sealed(_));
-    let owes = rules.unknown_is_unclean && engine.owes;
-    let unclean = owes || engine.before.is_some_and(|before| !sealed || before.unclean);
+    let unclean = engine.owes || engine.before.is_some_and(|before| !sealed || before.unclean);
     let held = Engine { tag: true, before: None, ..engine };
 
     if sealed && !blob.has_its_point() && (evidence || !rules.finish_needs_evidence) {
@@ -97,7 +98,7 @@ fn decide(state: &mut State, rules: &Rules, who: usize) {
         let task = Task { from: to, to, unclean, ..Engine::OFF.task };
         let (run, epoch) = (blob.meta.run, blob.meta.epoch);
         let epoch = if rules.epoch == EpochRule::PerProcess { engine.epoch } else { epoch };
-        state.engines[who] = Engine { phase, task, run, epoch, written: true, ..held };
+        state.engines[who] = Engine { phase, task, run, epoch, ..held };
         return;
     }
     let dirty = !sealed || newest.run != blob.meta.run;
@@ -106,9 +107,7 @@ fn decide(state: &mut State, rules: &Rules, who: usize) {
         Some(to) => to,
         None if !dirty => {
             // An ended lease tells the next run that it has to wait.
-            let phase = if owes { Phase::Renew } else { Phase::Release };
-            state.engines[who] = Engine { phase, lease: engine.lease, ..Engine::OFF };
-            return;
+            return if engine.owes { lapse(state, rules, who) } else { give_back(state, who) };
         }
         None => newest.names,
     };
@@ -116,15 +115,15 @@ fn decide(state: &mut State, rules: &Rules, who: usize) {
         return let_go(state, rules, who);
     }
     let from = newest.names;
-    let (mut floor, mut marked) = (0, 0);
+    let (mut floor, mut marked, mut certain) = (0, 0, blob.is_clean());
     if let Words::Applying { from: was_from, to: was_to, watermark } = blob.meta.words {
         marked = difference(was_from, was_to);
         if was_from == from && was_to == to && (evidence || !rules.watermark_needs_evidence) {
-            floor = watermark;
+            (floor, certain) = (watermark, true);
         }
     }
-    let (since, touched) = (newest.run, dirty);
-    let task = Task { from, to, since, floor, touched, check: !dirty && !blob.is_clean(), unclean, marked };
+    let (since, touched, check) = (newest.run, dirty, !dirty && !blob.is_clean());
+    let task = Task { from, to, since, floor, touched, check, certain, unclean, marked };
     let raises = match rules.epoch {
         EpochRule::PerRun => true,
         EpochRule::PerProcess => engine.before.is_some(),
@@ -136,7 +135,7 @@ fn decide(state: &mut State, rules: &Rules, who: usize) {
         _ => Age::Now,
     };
     let run = if rules.lease == LeaseRule::PerRun { engine.lease } else { state.fresh() };
-    let begun = Engine { task, epoch, run, written: true, ..held };
+    let begun = Engine { task, epoch, run, ..held };
     let phase = if raises { Phase::Raise } else { after_raise(&begun, rules) };
     state.engines[who] = Engine { phase, ..begun };
 }
@@ -181,7 +180,8 @@ fn gate(state: &mut State, rules: &Rules, who: usize) {
     if !state.exists(from) || !state.exists(to) {
         return let_go(state, rules, who);
     }
-    let doubted = state.blob.doubted(from, to, since);
+    let by_content = rules.gate_reads && !engine.task.certain;
+    let doubted = if by_content { ALL } else { state.blob.doubted(from, to, since) };
     let passed = doubted & difference_of(state, to) == 0;
     let phase = if passed { Phase::Seal } else { Phase::StartOver };
     state.engines[who] = Engine { phase, tag: true, ..engine };
@@ -199,7 +199,7 @@ fn settle(state: &mut State, rules: &Rules, who: usize) {
     if applied(state, &engine) {
         return proceed(state, rules, who);
     }
-    let again = Engine { doubt: false, tried: true, ..engine };
+    let again = Engine { asks: false, tried: true, ..engine };
     let may_send = engine.tag || engine.phase == Phase::Snapshot;
     state.engines[who] = if may_send { again } else { Engine::OFF };
 }
@@ -222,11 +222,15 @@ pub fn answered(state: &mut State, rules: &Rules, who: usize, sent: &Request) {
     match (engine.phase, sent.what) {
         (Phase::Apply, What::Put { page, .. }) => engine.todo &= !bit(page),
         (Phase::Apply, What::Say(Meta { words: Words::Applying { watermark, .. }, .. })) => engine.said = watermark,
-        (_, What::Acquire(id)) => {
-            engine.lease = id;
-            engine.phase = Phase::Decide;
+        (Phase::Inherit, _) => {
+            let done = !rules.fresh_after_renewal || rules.lease == LeaseRule::Derived;
+            engine.before = engine.before.map(|before| Before { lease: true, ..before });
+            engine.phase = if done { Phase::Decide } else { Phase::Rename };
         }
-        (_, What::Change(id)) => *engine = Engine { lease: id, ..engine.between_steps() },
+        (Phase::Take | Phase::Rename, What::Acquire(id) | What::Change(id)) => {
+            *engine = Engine { phase: Phase::Decide, lease: id, run: NOBODY, tried: false, ..*engine };
+        }
+        (Phase::Rotate, What::Change(id)) => *engine = Engine { lease: id, ..engine.between_steps(rules) },
         _ => proceed(state, rules, who),
     }
 }
@@ -236,6 +240,12 @@ pub fn refused(state: &mut State, rules: &Rules, who: usize, why: Refusal) {
     let engine = state.engines[who];
     match (engine.phase, why) {
         (Phase::Take, _) => look(state, rules, who),
+        // Without evidence the target is taken as anybody may take it.
+        (Phase::Inherit | Phase::Rename, _) => {
+            let before = engine.before.map(|before| Before { lease: false, ..before });
+            let Engine { tag, owes, .. } = engine;
+            state.engines[who] = Engine { phase: Phase::Take, before, tag, owes, ..Engine::OFF };
+        }
         // After a lost answer the value may be ours although the condition no longer holds.
         (Phase::Raise | Phase::Mark | Phase::StartOver | Phase::Seal, Refusal::Changed)
             if engine.tried && applied(state, &engine) =>
@@ -248,45 +258,68 @@ pub fn refused(state: &mut State, rules: &Rules, who: usize, why: Refusal) {
 }
 
 /// Nobody knows whether the request was applied, or will be.
-pub fn unknown(state: &mut State, rules: &Rules, who: usize) {
+pub fn unknown(state: &mut State, rules: &Rules, who: usize, sent: &Request) {
     let engine = &mut state.engines[who];
-    match engine.phase {
-        Phase::Apply => engine.unknown = true,
-        Phase::Raise | Phase::Mark | Phase::StartOver | Phase::Seal | Phase::Snapshot => {
-            engine.doubt = true;
-            engine.unknown |= rules.unknown_is_unclean;
+    match (engine.phase, sent.what) {
+        (Phase::Apply, _) => engine.unknown = true,
+        (Phase::Raise | Phase::Mark | Phase::StartOver | Phase::Seal | Phase::Snapshot, _) => {
+            engine.asks = true;
+            engine.unknown |= rules.lost_is_debt;
         }
-        Phase::Rotate => let_go(state, rules, who),
+        // Harmless to repeat, and so repeated: under the same id.
+        (Phase::Inherit, _) => {}
+        (Phase::Take | Phase::Rename | Phase::Rotate, What::Acquire(id) | What::Change(id)) => {
+            let owes = engine.owes || rules.lost_is_debt && rules.lost_lease_is_debt;
+            *engine = Engine { run: id, tried: true, owes, ..*engine };
+        }
         _ => *engine = Engine::OFF,
     }
 }
 
 /// `let_go` of `sync.rs` after a failure that is no loss of the lease.
 pub fn let_go(state: &mut State, rules: &Rules, who: usize) {
-    let Engine { lease, written, kept, owes, .. } = state.engines[who];
-    let phase = if written || kept || owes && rules.unknown_is_unclean { Phase::Renew } else { Phase::Release };
-    state.engines[who] = Engine { phase, lease, ..Engine::OFF };
+    let Engine { phase, lease, unknown, owes, .. } = state.engines[who];
+    let debt = owes || rules.lost_is_debt && unknown;
+    if rules.lease == LeaseRule::None || matches!(phase, Phase::Inherit | Phase::Take | Phase::Rename) {
+        state.engines[who] = Engine::OFF;
+    } else if rules.stop == StopRule::Break || debt || state.blob.meta.lease == lease {
+        lapse(state, rules, who);
+    } else {
+        give_back(state, who);
+    }
+}
+
+/// `Hold::lapse`.
+fn lapse(state: &mut State, rules: &Rules, who: usize) {
+    let phase = match rules.stop {
+        StopRule::RunOut => return state.engines[who] = Engine::OFF,
+        StopRule::Shorten { renewed: false, .. } => Phase::End,
+        StopRule::Shorten { renewed: true, .. } | StopRule::Break => Phase::Prove,
+    };
+    state.engines[who] = Engine { phase, lease: state.engines[who].lease, tag: true, ..Engine::OFF };
+}
+
+/// `Hold::release`.
+fn give_back(state: &mut State, who: usize) {
+    state.engines[who] = Engine { phase: Phase::Release, lease: state.engines[who].lease, ..Engine::OFF };
 }
 
 /// On to the next phase; the base's tag is known.
 fn proceed(state: &mut State, rules: &Rules, who: usize) {
-    let mut engine = Engine { doubt: false, tried: false, tag: true, ..state.engines[who] };
+    let now = state.engines[who];
+    let mut engine = Engine { asks: false, tried: false, tag: now.tag || now.phase != Phase::Prove, ..now };
     engine.phase = match engine.phase {
-        Phase::Spoil => {
-            engine.before = engine.before.map(|before| Before { words: false, ..before });
-            Phase::Take
-        }
         Phase::Raise => after_raise(&engine, rules),
         Phase::Mark => {
             engine.todo = plan(state, rules, &engine);
             engine.said = engine.task.floor;
             Phase::Apply
         }
-        Phase::StartOver => Phase::Renew,
+        Phase::StartOver => return let_go(state, rules, who),
         Phase::Seal => Phase::Snapshot,
         Phase::Snapshot => Phase::Rotate,
-        Phase::Renew => Phase::Break,
-        _ => Phase::Off,
+        Phase::Prove => Phase::End,
+        _ => return state.engines[who] = Engine::OFF,
     };
     state.engines[who] = engine;
 }

@@ -2,7 +2,7 @@
 
 use crate::blob::{Age, Blob, Effect, FIRST, Id, Lease, Meta, Request, What};
 use crate::engine::Engine;
-use crate::rules::Rules;
+use crate::rules::{Rules, StopRule};
 use crate::run;
 use crate::source::DELETABLE;
 
@@ -113,7 +113,11 @@ impl State {
     }
 
     fn each_id(&mut self, mut visit: impl FnMut(&mut Id)) {
-        visit(&mut self.blob.meta.run);
+        let visit_meta = |meta: &mut Meta, visit: &mut dyn FnMut(&mut Id)| {
+            visit(&mut meta.run);
+            visit(&mut meta.lease);
+        };
+        visit_meta(&mut self.blob.meta, &mut visit);
         if let Lease::Leased(id) | Lease::Expired(id) = &mut self.blob.lease {
             visit(id);
         }
@@ -125,7 +129,7 @@ impl State {
             request.lease.iter_mut().for_each(&mut visit);
             match &mut request.what {
                 What::Acquire(id) | What::Change(id) => visit(id),
-                What::Say(Meta { run, .. }) | What::Snapshot(Some(Meta { run, .. })) => visit(run),
+                What::Say(meta) | What::Snapshot(Some(meta)) => visit_meta(meta, &mut visit),
                 _ => {}
             }
         }
@@ -134,13 +138,14 @@ impl State {
 
     /// Makes one state of all that no request can tell apart: drops strays that can never be applied and points that
     /// nobody will ask for, and renames ids.
-    pub fn tidy(&mut self) {
-        let lease = self.blob.lease;
+    pub fn tidy(&mut self, rules: &Rules) {
+        let (lease, engines) = (self.blob.lease, self.engines);
         let can_return = |id: Id, strays: &[Stray]| {
             let current = lease == Lease::Leased(id) || lease == Lease::Expired(id);
+            let again = |engine: &Engine| matches!(rules.stop, StopRule::Shorten { .. }) && engine.lease == id;
             let coming =
                 |stray: &Stray| matches!(stray.request.what, What::Acquire(new) | What::Change(new) if new == id);
-            current || id < FIRST || strays.iter().any(coming)
+            current || id < FIRST || engines.iter().any(again) || strays.iter().any(coming)
         };
         let strays = self.strays.clone();
         self.strays.retain(|Stray { request, admitted }| {
@@ -189,14 +194,14 @@ impl State {
                 }
                 self.apply(request);
                 if fate == Fate::Lost {
-                    run::unknown(self, rules, who);
+                    run::unknown(self, rules, who, request);
                 } else {
                     run::answered(self, rules, who, request);
                 }
             }
             Fate::Late => {
                 self.strays.push(stray);
-                run::unknown(self, rules, who);
+                run::unknown(self, rules, who, request);
             }
         }
     }

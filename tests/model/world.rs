@@ -30,6 +30,34 @@ pub struct Bound {
     pub left: Left,
 }
 
+impl Bound {
+    /// The bounds in which one thing less may happen.
+    pub fn smaller(self) -> impl Iterator<Item = Bound> {
+        let with = |change: fn(&mut Bound)| {
+            let mut one = self;
+            change(&mut one);
+            one
+        };
+        let less = |left: Left| Bound { left, ..self };
+        let Left { starts, crashes, stops, expiries, strays, foreign, deletions } = self.left;
+        let fewer = |now: u8| now.saturating_sub(1);
+        [
+            with(|one| one.admission = false),
+            with(|one| one.silent = false),
+            with(|one| one.processes = 1),
+            less(Left { starts: fewer(starts), ..self.left }),
+            less(Left { crashes: fewer(crashes), ..self.left }),
+            less(Left { stops: fewer(stops), ..self.left }),
+            less(Left { expiries: fewer(expiries), ..self.left }),
+            less(Left { strays: fewer(strays), ..self.left }),
+            less(Left { foreign: fewer(foreign), ..self.left }),
+            less(Left { deletions: fewer(deletions), ..self.left }),
+        ]
+        .into_iter()
+        .filter(move |one| *one != self)
+    }
+}
+
 /// How many quiet runs it may take: the first may find its evidence overtaken by a request that was still being applied.
 const RUNS_TO_RECOVER: u8 = 2;
 
@@ -105,7 +133,7 @@ impl World {
 
     fn sends(&self, state: &State, who: usize, actions: &mut Vec<Action>) {
         let engine = &state.engines[who];
-        if engine.doubt {
+        if engine.asks {
             return;
         }
         let exists = state.exists(engine.task.to);
@@ -159,7 +187,8 @@ impl Model for World {
             if left.stops > 0 && engine.can_stop() {
                 actions.push(Action::Stop(who));
             }
-            if self.rules.lease != LeaseRule::None && state.blob.lease == Lease::Expired(engine.lease) {
+            if self.rules.lease != LeaseRule::None && engine.holds() && state.blob.lease == Lease::Expired(engine.lease)
+            {
                 actions.push(Action::KeepAlive(who));
             }
         }
@@ -224,7 +253,7 @@ impl Model for World {
                 state.deleted = true;
             }
         }
-        state.tidy();
+        state.tidy(rules);
         Some(state)
     }
 
