@@ -62,7 +62,7 @@ async fn make_disk(url: &str, disk_bytes: u64) {
     let disk = blob(&format!("{url}/disk"), Side::Source, None);
     disk.create(Pages::new(disk_bytes / PAGE_BYTES), &Metadata::new()).await.expect("a disk");
     let lease = LeaseId("5c1d3c2e-7f5a-4a3e-9a55-3f7f2b6a0c11".to_owned());
-    disk.acquire(&lease, Duration::from_secs(60)).await.expect("a lease");
+    disk.acquire(&lease, Duration::from_secs(60), None).await.expect("a lease");
     let fence = Fence { lease: lease.clone(), epoch: 0 };
     let pattern: Vec<u8> = (0..PIECE).map(|at| u8::try_from(at * 31 % 251).unwrap_or_default()).collect();
     let data = PageData::new(Bytes::from(pattern));

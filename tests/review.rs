@@ -112,12 +112,19 @@ async fn a_foreign_write_under_a_foreign_lease_leaves_no_evidence() {
     next_run_makes_no_false_point(&world, &[one, two]).await;
 }
 
-/// Acquiring is repeated under the same id; the first attempt arrives after the run has ended and somebody has written.
+/// Requests for the lease are repeated under the same id; an attempt arrives after the run has ended and somebody has
+/// written. Among them is the one that shortens the lease of an interrupted run (the model's history G5).
 #[tokio::test(start_paused = true)]
 async fn a_late_acquire_does_not_restore_evidence() {
+    for late in 1..=8 {
+        a_lease_request_is_late(late).await;
+    }
+}
+
+async fn a_lease_request_is_late(late: u64) {
     let world = World::new().await;
     let (one, two) = half_a_step(&world).await;
-    let mut first = slow(world.process_with(nth(1, "PUT", "comp=lease", Fate::Late(Duration::from_secs(29)))));
+    let mut first = slow(world.process_with(nth(late, "PUT", "comp=lease", Fate::Late(Duration::from_secs(29)))));
     let stop = first.options.stop.clone();
     first.options.events = Events::new(move |event| {
         if matches!(event, Event::Moving(progress) if progress.changes > 4) {
@@ -131,6 +138,29 @@ async fn a_late_acquire_does_not_restore_evidence() {
     assert_eq!(header(&world, "backup", "x-ms-lease-state").await, "available");
     seconds(100).await;
     next_run_makes_no_false_point(&world, &[one, two]).await;
+}
+
+/// A lease that was found ended is a debt: something of its run may still be under way. A run that ends before it has
+/// waited leaves the same sign to the next (the model's history G7).
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_not_waited_leaves_the_sign_that_somebody_must() {
+    let world = World::new().await;
+    half_a_step(&world).await;
+    world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
+    world.write("disk", 1, 2, 9).await;
+    world.snapshot("disk").await;
+    let headers = [("x-ms-lease-action", "acquire"), ("x-ms-lease-duration", "15")];
+    world.must("PUT", "disks/backup?comp=lease", &headers, &[]).await;
+    seconds(20).await;
+    // It takes the target, and then can no longer reach its source.
+    let taken = AtomicU64::new(0);
+    let failing = world.process_with(move |_, method, target| {
+        taken.fetch_add(u64::from(method == "PUT" && target.contains("comp=lease")), Ordering::SeqCst);
+        if taken.load(Ordering::SeqCst) > 0 && target.contains("disks/disk") { Fate::Lost } else { Fate::Answered }
+    });
+    failing.sync_alive("disk", "backup", Want::Next).await.unwrap_err();
+    seconds(20).await;
+    assert_eq!(header(&world, "backup", "x-ms-lease-state").await, "expired");
 }
 
 /// The second run sees the ended lease, somebody writes, the second run takes the lease, knows that the evidence is gone,

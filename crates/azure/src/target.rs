@@ -53,7 +53,12 @@ impl Target for PageBlob {
         self.change_blob(Operation::Create, attempt).await.result
     }
 
-    async fn acquire(&self, lease: &LeaseId, duration: Duration) -> Result<Receipt, StoreError> {
+    async fn acquire(
+        &self,
+        lease: &LeaseId,
+        duration: Duration,
+        if_match: Option<&Etag>,
+    ) -> Result<Receipt, StoreError> {
         let wire = self.wire();
         let Ok(seconds) = i32::try_from(duration.as_secs()) else {
             return Err(self.invalid(Operation::AcquireLease, "a lease lasts 15 to 60 seconds"));
@@ -61,6 +66,7 @@ impl Target for PageBlob {
         let attempt = || async {
             let options = BlobClientAcquireLeaseOptions {
                 proposed_lease_id: Some(lease.0.clone()),
+                if_match: if_match.map(|tag| WireEtag::from(tag.quoted())),
                 timeout: wire.write_timeout(),
                 ..Default::default()
             };

@@ -72,6 +72,9 @@ pub struct Before {
 /// How long to wait between two tries to take a lease that somebody holds.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often the target may have changed between a look at it and the request for its lease, before that counts as held.
+const CHANGES_MAX: u32 = 3;
+
 /// The shortest lease the service gives.
 const LEASE_MIN: Duration = Duration::from_secs(15);
 
@@ -82,14 +85,15 @@ impl<T: Target> Hold<T> {
     /// [`ReplicateError::Busy`] with the holder's name, and failures of the service.
     pub async fn take(target: &Arc<T>, options: &Options) -> Result<(Hold<T>, Before), ReplicateError> {
         let until = Instant::now() + options.lock_wait;
-        let mut waited = false;
+        let (mut waited, mut changed) = (false, 0);
         loop {
             let properties = target.properties(&View::Base).await?;
             let id = fresh(&*options.machine);
             let renewed = renew_named(target, &properties, &id).await?;
             let taken = match renewed {
                 Some(receipt) => Ok(receipt),
-                None => target.acquire(&id, options.lease).await,
+                // A copy of this request that arrives after others have been here must grant nothing.
+                None => target.acquire(&id, options.lease, Some(&properties.etag)).await,
             };
             match taken {
                 Ok(receipt) => {
@@ -97,12 +101,14 @@ impl<T: Target> Hold<T> {
                     let sent = options.machine.uptime();
                     target.renew(&id).await.map_err(|error| fenced(&**target, error))?;
                     let hold = Hold::keeping(target, id, options, sent);
-                    if receipt.unknown_at.is_some() {
+                    // Of whoever held it before something may still be under way, whatever the words say.
+                    if receipt.unknown_at.is_some() || waited || properties.lease != LeaseState::Available {
                         hold.doubt.note();
                     }
                     return Ok((hold, Before { properties, waited, renewed: renewed.is_some() }));
                 }
-                Err(error) if error.kind() == ErrorKind::Busy => {
+                Err(error) if error.kind() == ErrorKind::Changed && changed < CHANGES_MAX => changed += 1,
+                Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Changed) => {
                     let left = until.saturating_duration_since(Instant::now());
                     let holder = holder(&properties);
                     if left.is_zero() {
@@ -170,10 +176,18 @@ impl<T: Target> Hold<T> {
     /// since; a lease that is given back or broken leaves no such proof.
     pub async fn lapse(self) {
         self.keeper.abort();
-        if !self.lost.is_cancelled() {
-            // Should this fail, the lease runs out a little later.
-            let _ = self.target.acquire(&self.id, LEASE_MIN).await;
+        if self.lost.is_cancelled() {
+            return;
         }
+        // To acquire is to be granted anew where the lease has ended meanwhile, and it would then vouch for a time in which
+        // somebody may have written. The renewal shows that it has not, and the tag keeps out a copy that arrives later.
+        let shorten = async {
+            let etag = self.target.properties(&View::Base).await?.etag;
+            self.target.renew(&self.id).await?;
+            self.target.acquire(&self.id, LEASE_MIN, Some(&etag)).await
+        };
+        // Should this fail, the lease runs out a little later.
+        let _ = shorten.await;
     }
 }
 

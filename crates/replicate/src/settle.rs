@@ -118,7 +118,7 @@ mod tests {
 
     async fn target() -> (Memory, LeaseId, Etag) {
         let (blob, lease) = (Memory::empty("target", Pages::new(1)), LeaseId("mine".into()));
-        blob.acquire(&lease, Duration::from_secs(60)).await.unwrap();
+        blob.acquire(&lease, Duration::from_secs(60), None).await.unwrap();
         let etag = blob.properties(&View::Base).await.unwrap().etag;
         (blob, lease, etag)
     }

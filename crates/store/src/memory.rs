@@ -264,10 +264,18 @@ impl Target for Memory {
         Ok(state.make(size, metadata.clone()))
     }
 
-    async fn acquire(&self, lease: &LeaseId, _duration: Duration) -> Result<Receipt, StoreError> {
+    async fn acquire(
+        &self,
+        lease: &LeaseId,
+        _duration: Duration,
+        if_match: Option<&Etag>,
+    ) -> Result<Receipt, StoreError> {
         let mut state = self.lock();
-        if state.base.is_none() {
+        let Some(base) = &state.base else {
             return Err(self.error(ErrorKind::NotFound, "Lease Blob", "no such blob"));
+        };
+        if if_match.is_some_and(|tag| *tag != base.etag) {
+            return Err(self.error(ErrorKind::Changed, "Lease Blob", "the blob has changed"));
         }
         if state.lease.as_ref().is_some_and(|held| held != lease) {
             return Err(self.error(ErrorKind::Busy, "Lease Blob", "somebody holds the lease"));

@@ -193,8 +193,13 @@ pub trait Target: Source {
     fn create(&self, size: Pages, metadata: &Metadata) -> impl Future<Output = Result<Etag, StoreError>> + Send;
 
     /// Takes the lease under an id of ours, or gives one we hold another length; [`ErrorKind::Busy`](crate::ErrorKind::Busy)
-    /// if somebody else holds it.
-    fn acquire(&self, lease: &LeaseId, duration: Duration) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
+    /// if somebody else holds it. It changes no tag, so that under `if_match` it can be repeated.
+    fn acquire(
+        &self,
+        lease: &LeaseId,
+        duration: Duration,
+        if_match: Option<&Etag>,
+    ) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
 
     /// Extends the lease; [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if it is no longer ours. One that has run out can be
     /// extended only while nobody has written or leased the blob since (REST: Lease Blob).

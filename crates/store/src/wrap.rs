@@ -33,8 +33,13 @@ macro_rules! delegate {
             async fn create(&self, size: Pages, metadata: &Metadata) -> Result<Etag, StoreError> {
                 self.inner.create(size, metadata).await
             }
-            async fn acquire(&self, lease: &LeaseId, duration: std::time::Duration) -> Result<Receipt, StoreError> {
-                self.inner.acquire(lease, duration).await
+            async fn acquire(
+                &self,
+                lease: &LeaseId,
+                duration: std::time::Duration,
+                if_match: Option<&Etag>,
+            ) -> Result<Receipt, StoreError> {
+                self.inner.acquire(lease, duration, if_match).await
             }
             async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
                 self.inner.renew(lease).await

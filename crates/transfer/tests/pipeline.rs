@@ -26,7 +26,7 @@ async fn pair() -> (Memory, Memory, Fence) {
     }
     target.poke(range(0, 64), 0xEE);
     let lease = LeaseId("lease".into());
-    target.acquire(&lease, Duration::from_secs(60)).await.unwrap();
+    target.acquire(&lease, Duration::from_secs(60), None).await.unwrap();
     (source, target, Fence { lease, epoch: 0 })
 }
 

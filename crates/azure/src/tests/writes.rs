@@ -78,7 +78,7 @@ async fn every_other_change_says_what_it_must() {
         answer(202).into(),
     ]);
     assert_eq!(blob.create(Pages::new(2), &metadata).await.unwrap(), Etag::new("0x8D2"));
-    blob.acquire(&lease(), Duration::from_secs(60)).await.unwrap();
+    blob.acquire(&lease(), Duration::from_secs(60), None).await.unwrap();
     blob.renew(&lease()).await.unwrap();
     blob.change(&lease(), &LeaseId("b".to_owned())).await.unwrap();
     blob.release(&lease()).await.unwrap();
@@ -250,13 +250,13 @@ async fn being_fenced_stops_at_once() {
         mock.only();
     }
     let (busy, _) = blob([error(409, "LeaseAlreadyPresent").into()]);
-    assert_eq!(busy.acquire(&lease(), Duration::from_secs(60)).await.unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(busy.acquire(&lease(), Duration::from_secs(60), None).await.unwrap_err().kind(), ErrorKind::Busy);
 }
 
 #[tokio::test]
 async fn a_lease_under_another_id_is_not_believed() {
     let (blob, _) = blob([answer(201).header("x-ms-lease-id", "somebody").into()]);
-    let failed = blob.acquire(&lease(), Duration::from_secs(60)).await.unwrap_err();
+    let failed = blob.acquire(&lease(), Duration::from_secs(60), None).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Integrity);
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn save(blob: &PageBlob, disk: &Picture, changes: &Changes) -> 
         answer => answer?,
     };
     let lease = LeaseId(guid());
-    blob.acquire(&lease, LEASE).await?;
+    blob.acquire(&lease, LEASE, None).await?;
     if properties.size != disk.size() {
         blob.resize(disk.size(), &lease).await?;
     }
