@@ -220,3 +220,16 @@ async fn a_scratch_blob_that_is_somebody_elses() {
     assert!(error.to_string().contains("not made as a scratch blob"), "{error}");
     assert_eq!(world.image("scratch", None).await, vec![0; 8 * 512]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_premium_target_that_is_full_of_snapshots() {
+    let mut config = Config::default();
+    config.accounts.values_mut().for_each(|account| account.premium = true);
+    let world = World::with(config).await;
+    let snapshots = four_snapshots(&world, "disk").await;
+    world.process().sync_alive("disk", "backup", Want::To(snapshots[0].clone())).await.unwrap();
+    for _ in 1..100 {
+        world.must("PUT", "disks/backup?comp=snapshot", &[], &[]).await;
+    }
+    refused(&world, Want::Next, Class::Configuration, &["100 snapshots", "delete old points"]).await;
+}

@@ -157,7 +157,7 @@ mod tests {
             (O::PutPage, 412, "LeaseIdMismatchWithBlobOperation", K::Fenced),
             (O::PutPage, 409, "LeaseIdMismatchWithBlobOperation", K::Fenced),
             (O::PutPage, 412, "LeaseLost", K::Fenced),
-            (O::ClearPages, 412, "SequenceNumberConditionNotMet", K::Fenced),
+            (O::ClearPages { long: false }, 412, "SequenceNumberConditionNotMet", K::Fenced),
             (O::SetMetadata, 412, "ConditionNotMet", K::Changed),
             (O::Snapshot, 412, "TargetConditionNotMet", K::Changed),
             (O::SetMetadata, 412, "LeaseIdMissing", K::Fenced),

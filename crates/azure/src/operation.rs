@@ -21,7 +21,10 @@ pub(crate) enum Operation {
     SetMetadata,
     Resize,
     PutPage,
-    ClearPages,
+    /// Of a range long enough to be halved, or not.
+    ClearPages {
+        long: bool,
+    },
     Snapshot,
     DeleteSnapshot,
     Copy,
@@ -34,7 +37,7 @@ pub(crate) enum Class {
     /// Repeating is harmless: after every passing fault.
     Safe,
     /// Repeating is harmless, but where the service runs out of time it should be asked for less.
-    List,
+    Less,
     /// Only when it is certain that the service did not apply it.
     Certain,
 }
@@ -57,7 +60,7 @@ impl Operation {
             Operation::SetMetadata => "Set Blob Metadata",
             Operation::Resize => "Set Blob Properties (resize)",
             Operation::PutPage => "Put Page",
-            Operation::ClearPages => "Put Page (clear)",
+            Operation::ClearPages { .. } => "Put Page (clear)",
             Operation::Snapshot => "Snapshot Blob",
             Operation::DeleteSnapshot | Operation::Delete => "Delete Blob",
             Operation::Copy => "Copy Blob",
@@ -67,7 +70,7 @@ impl Operation {
     /// When it may be sent again.
     pub(crate) fn class(self) -> Class {
         match self {
-            Operation::ListRanges => Class::List,
+            Operation::ListRanges | Operation::ClearPages { long: true } => Class::Less,
             Operation::GetProperties | Operation::ListBlobs | Operation::Read { .. } => Class::Safe,
             // Under an id of our own choosing these end in the same state however often they arrive.
             Operation::AcquireLease | Operation::RenewLease | Operation::ChangeLease | Operation::ReleaseLease => {
@@ -75,7 +78,7 @@ impl Operation {
             }
             // Disjoint pages under lease and epoch; a size; what is gone either way.
             Operation::PutPage
-            | Operation::ClearPages
+            | Operation::ClearPages { long: false }
             | Operation::Resize
             | Operation::DeleteSnapshot
             | Operation::Delete => Class::Safe,

@@ -177,7 +177,9 @@ fn judge(operation: Operation, fault: &Fault, tally: &mut Tally) -> Verdict {
     let final_kind = Verdict::Final(errors::kind(operation, fault));
     let corrupt = fault.outcome == Outcome::Corrupt || fault.is("Crc64Mismatch") || fault.is("Md5Mismatch");
     let timed_out = match fault.outcome {
-        Outcome::Status(503) | Outcome::Silent => true,
+        // A service that is busy may be asked for the same pages again; a list that it cannot make in time may look so too.
+        Outcome::Status(503) => operation == Operation::ListRanges,
+        Outcome::Silent => true,
         Outcome::Status(500) => fault.is("OperationTimedOut"),
         _ => false,
     };
@@ -192,7 +194,7 @@ fn judge(operation: Operation, fault: &Fault, tally: &mut Tally) -> Verdict {
         tally.corrupt += 1;
         return if tally.corrupt < CORRUPT_MAX { Verdict::Again } else { final_kind };
     }
-    if timed_out && class == Class::List {
+    if timed_out && class == Class::Less {
         tally.timed_out += 1;
         return if tally.timed_out < TIMED_OUT_MAX { Verdict::Again } else { Verdict::Final(ErrorKind::TimedOut) };
     }

@@ -36,6 +36,34 @@ impl PageBlob {
         }
         self.wire().settle(operation, attempt).await
     }
+
+    async fn clear_part(&self, range: PageRange, fence: &Fence) -> Settled<()> {
+        let wire = self.wire();
+        let operation = Operation::ClearPages { long: halves(range).is_some() };
+        let Ok(epoch) = i64::try_from(fence.epoch) else {
+            return Settled { result: Err(too_high(self, operation, fence.epoch)), receipt: Receipt::default() };
+        };
+        let attempt = || async {
+            let options = PageBlobClientClearPagesOptions {
+                if_sequence_number_equal_to: Some(epoch),
+                lease_id: Some(fence.lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            wire.typed(wire.pages.clear_pages(on_wire(range), Some(options))).await.map(drop)
+        };
+        self.change_blob(operation, attempt).await
+    }
+}
+
+/// Both halves of a range that is long enough to be cleared in two requests, should one take too long.
+fn halves(range: PageRange) -> Option<[PageRange; 2]> {
+    let half = Pages::new(range.pages().count() / 2);
+    if range.bytes() <= REQUEST_BYTES_MAX {
+        return None;
+    }
+    let middle = range.start() + half;
+    Some([PageRange::new(range.start(), middle)?, PageRange::new(middle, range.end())?])
 }
 
 impl Target for PageBlob {
@@ -201,18 +229,24 @@ impl Target for PageBlob {
     }
 
     async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
-        let wire = self.wire();
-        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::ClearPages, fence.epoch))?;
-        let attempt = || async {
-            let options = PageBlobClientClearPagesOptions {
-                if_sequence_number_equal_to: Some(epoch),
-                lease_id: Some(fence.lease.0.clone()),
-                timeout: wire.write_timeout(),
-                ..Default::default()
-            };
-            wire.typed(wire.pages.clear_pages(on_wire(range), Some(options))).await.map(drop)
-        };
-        self.change_blob(Operation::ClearPages, attempt).await.with_receipt().map(|((), receipt)| receipt)
+        let (mut left, mut receipt) = (vec![range], Receipt::default());
+        while let Some(part) = left.pop() {
+            let settled = self.clear_part(part, fence).await;
+            let one = settled.receipt;
+            receipt.attempts += one.attempts;
+            receipt.refused += one.refused;
+            receipt.elapsed += one.elapsed;
+            // A clear that ran out of time may still be applied, whatever becomes of its halves.
+            receipt.unknown_at = receipt.unknown_at.max(one.unknown_at);
+            match (settled.result, halves(part)) {
+                (Ok(()), _) => {}
+                (Err(error), Some([first, second])) if error.kind() == ErrorKind::TimedOut => {
+                    left.extend([second, first]);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(receipt)
     }
 
     async fn snapshot(

@@ -26,6 +26,8 @@ pub struct Found {
     pub properties: Properties,
     /// What the base says of itself, and its points.
     pub view: TargetView,
+    /// How many snapshots it has, points or not.
+    pub snapshots: usize,
 }
 
 impl Found {
@@ -49,13 +51,18 @@ pub async fn target(blob: &impl Source) -> Result<Option<Found>, ReplicateError>
         Err(error) => return Err(error.into()),
     };
     let said = State::from_metadata(&properties.metadata);
-    let points = if matches!(said, Ok(None)) { Vec::new() } else { points_of(blob).await? };
+    let (points, snapshots) = if matches!(said, Ok(None)) {
+        (Vec::new(), 0)
+    } else {
+        let snapshots = blob.snapshots().await?;
+        (points_among(blob, &snapshots)?, snapshots.len())
+    };
     let state = match (said, points.last()) {
         // The base can always be brought back to the disk of its newest point; a newer version's words are not damaged.
         (Err(StateError::Damaged(_)), Some(newest)) => Some(State::Applying(Mark::after_damage(&newest.seal))),
         (said, _) => said.map_err(|error| ReplicateError::State { target: blob.address(), error })?,
     };
-    Ok(Some(Found { properties, view: TargetView { state, points } }))
+    Ok(Some(Found { properties, view: TargetView { state, points }, snapshots }))
 }
 
 /// The points of a target, oldest first.
@@ -63,7 +70,10 @@ pub async fn target(blob: &impl Source) -> Result<Option<Found>, ReplicateError>
 /// # Errors
 /// Of the service, and [`ReplicateError::State`] for a snapshot whose words cannot be trusted.
 pub async fn points_of(blob: &impl Source) -> Result<Vec<Point>, ReplicateError> {
-    let snapshots = blob.snapshots().await?;
+    points_among(blob, &blob.snapshots().await?)
+}
+
+fn points_among(blob: &impl Source, snapshots: &[pageferry_store::Snapshot]) -> Result<Vec<Point>, ReplicateError> {
     points(snapshots.iter().map(|one| (&one.id, &one.etag, one.size, &one.metadata)))
         .map_err(|(id, error)| ReplicateError::State { target: format!("{}, snapshot {id}", blob.address()), error })
 }

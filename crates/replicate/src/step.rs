@@ -47,6 +47,14 @@ pub async fn step<S: Source, T: Target>(
     let begun = Instant::now();
     let (target, options) = (&*engine.target, &engine.options);
     let epoch = next_epoch(target, found)?;
+    if found.properties.premium && found.snapshots >= PREMIUM_SNAPSHOTS_MAX {
+        return Err(ReplicateError::Refused(format!(
+            "{} has {} snapshots, as many as a premium account keeps of one blob, so that no further point can be made: \
+             delete old points, or give the disk a new target",
+            target.address(),
+            found.snapshots
+        )));
+    }
 
     let etag = raise_epoch(target, epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
     quiesce(hold, evidence, options).await?;
@@ -87,6 +95,9 @@ pub async fn step<S: Source, T: Target>(
     options.events.tell(&Event::Sealed(report.clone()));
     Ok(report)
 }
+
+/// How many snapshots of one blob a premium account keeps (learn: scalability targets for premium page blobs).
+const PREMIUM_SNAPSHOTS_MAX: usize = 100;
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// The gate and the seal, once no request of ours can still be on its way.

@@ -184,6 +184,7 @@ impl Source for Memory {
             lease,
             created: "then".to_owned(),
             metadata: picture.metadata.clone(),
+            premium: false,
             copy_pending: false,
         })
     }

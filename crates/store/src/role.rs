@@ -36,6 +36,8 @@ pub struct Properties {
     pub metadata: Metadata,
     /// A copy onto this blob is not finished (Copy Blob, status `pending`).
     pub copy_pending: bool,
+    /// The blob is in a premium account: it has one of their tiers.
+    pub premium: bool,
 }
 
 /// The state of a blob's lease (REST: Lease Blob).

@@ -292,3 +292,23 @@ async fn the_message_names_operation_object_cause_and_request() {
         )
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_clear_that_runs_out_of_time_twice_is_halved() {
+    let timed_out = || Step::from(error(500, "OperationTimedOut"));
+    let (blob, mock) = blob([
+        timed_out(),
+        timed_out(),
+        done(201).into(),
+        timed_out(),
+        timed_out(),
+        done(201).into(),
+        done(201).into(),
+    ]);
+    let receipt = blob.clear(range(0, 1 << 15), &fence()).await.unwrap();
+    let ranges: Vec<String> = mock.seen().iter().map(|seen| seen.header("range").to_owned()).collect();
+    let (whole, first, second) = ("bytes=0-16777215", "bytes=0-8388607", "bytes=8388608-16777215");
+    assert_eq!(ranges, [whole, whole, first, second, second, "bytes=8388608-12582911", "bytes=12582912-16777215"]);
+    assert!(receipt.unknown_at.is_some(), "the one that timed out may still be applied");
+    assert_eq!((receipt.attempts, receipt.refused), (7, 4));
+}

@@ -30,7 +30,7 @@ impl Model {
         self.world.settle(&source.target, call.now);
         let from = self.read_source(call, &source, true)?;
         let tier = self.requested_tier(call, from.size)?;
-        let premium = self.config.accounts.get(&call.target.account).is_some_and(|account| account.premium);
+        let premium = self.is_premium(&call.target.account);
         let container = self.world.container_mut(call, &proof)?;
         let existing = container.blobs.get_mut(&call.target.blob);
         match &existing {

@@ -11,7 +11,7 @@ use crate::model::call::Call;
 use crate::model::conditions::Conditions;
 use crate::model::fault::Fault;
 use crate::model::input;
-use crate::model::properties::INFERRED_TIER;
+use crate::model::properties::inferred_tier;
 use crate::response::Response;
 use crate::time::Timestamp;
 use crate::xml::{self, element, escape};
@@ -40,6 +40,7 @@ struct Wish<'a> {
     snapshots: bool,
     metadata: bool,
     copy: bool,
+    premium: bool,
     version: &'a str,
     now: Timestamp,
 }
@@ -68,6 +69,7 @@ impl Model {
             snapshots: include.contains(&"snapshots"),
             metadata: include.contains(&"metadata"),
             copy: include.contains(&"copy"),
+            premium: self.is_premium(&call.target.account),
             version: call.version,
             now: call.now,
         };
@@ -172,7 +174,7 @@ impl Wish<'_> {
         put("BlobType", "PageBlob");
         if snapshot.is_none() {
             if self.version >= "2017-04-17" {
-                put("AccessTier", state.tier.as_deref().unwrap_or(INFERRED_TIER));
+                put("AccessTier", state.tier.as_deref().unwrap_or(inferred_tier(self.premium, state.size)));
                 if state.tier.is_none() {
                     put("AccessTierInferred", "true");
                 }

@@ -27,7 +27,7 @@ const TIERS: [(&str, u64); 11] = [
 ];
 
 /// The tier that blobs of standard accounts are said to have.
-pub(crate) const INFERRED_TIER: &str = "Hot";
+const INFERRED_TIER: &str = "Hot";
 
 /// What becomes of the sequence number.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,15 @@ enum Sequence {
     Max(u64),
     Update(u64),
     Increment,
+}
+
+/// The tier of a blob that was given none: that of a standard account, or the smallest premium one that it fits.
+pub(crate) fn inferred_tier(premium: bool, size: u64) -> &'static str {
+    if !premium {
+        return INFERRED_TIER;
+    }
+    let fits = TIERS.iter().find(|(_, gib)| size <= gib << 30).or(TIERS.last());
+    fits.map_or(INFERRED_TIER, |(name, _)| name)
 }
 
 impl Model {
@@ -111,10 +120,15 @@ impl Model {
         Ok(Response::new(200))
     }
 
+    /// Whether an account has tiers.
+    pub(crate) fn is_premium(&self, account: &str) -> bool {
+        self.config.accounts.get(account).is_some_and(|account| account.premium)
+    }
+
     /// The tier a request names, if the account has tiers and the blob fits.
     pub(crate) fn requested_tier(&self, call: &Call<'_>, size: u64) -> Result<Option<String>, Fault> {
         let Some(text) = call.request.get("x-ms-access-tier") else { return Ok(None) };
-        let premium = self.config.accounts.get(&call.target.account).is_some_and(|account| account.premium);
+        let premium = self.is_premium(&call.target.account);
         match TIERS.iter().find(|(name, _)| *name == text) {
             Some((_, gib)) if premium && size > gib << 30 => Err(Fault::of("BlobTierInadequateForContentLength")),
             Some(_) if premium => Ok(Some(text.to_owned())),

@@ -8,7 +8,7 @@ use crate::model::conditions::Conditions;
 use crate::model::create::changed;
 use crate::model::fault::Fault;
 use crate::model::input::{self, MAX_WRITE};
-use crate::model::properties::INFERRED_TIER;
+use crate::model::properties::inferred_tier;
 use crate::model::variants::Variants;
 use crate::model::world::Subject;
 use crate::response::{Body, RangeHash, Response};
@@ -67,7 +67,10 @@ impl Model {
         subject.check(&self.config.variants, lease.as_deref(), &conditions, call.now)?;
         let mut response = subject.describe(call, false).with("content-length", subject.state.size.to_string());
         if call.version >= "2017-04-17" && subject.snapshot.is_none() {
-            let (tier, inferred) = subject.state.tier.as_deref().map_or((INFERRED_TIER, true), |tier| (tier, false));
+            let given = subject.state.tier.as_deref();
+            let tier =
+                given.unwrap_or_else(|| inferred_tier(self.is_premium(&call.target.account), subject.state.size));
+            let inferred = given.is_none();
             response.set("x-ms-access-tier", tier);
             if inferred {
                 response.set("x-ms-access-tier-inferred", "true");
