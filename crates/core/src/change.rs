@@ -83,7 +83,8 @@ impl Diff {
 #[derive(Debug, Default)]
 pub struct Canon {
     held: Option<Change>,
-    emitted: Pages,
+    /// Where the next change may start.
+    floor: Pages,
 }
 
 impl Canon {
@@ -93,16 +94,14 @@ impl Canon {
     /// [`DiffError::Contradiction`] for overlapping ranges of different kinds; [`DiffError::OutOfOrder`] for a range that
     /// starts below one taken before.
     pub fn push(&mut self, change: Change) -> Result<Option<Change>, DiffError> {
+        if change.range.start() < self.floor {
+            return Err(DiffError::OutOfOrder(change.range));
+        }
+        self.floor = change.range.start();
         let Some(held) = self.held else {
-            if change.range.start() < self.emitted {
-                return Err(DiffError::OutOfOrder(change.range));
-            }
             self.held = Some(change);
             return Ok(None);
         };
-        if change.range.start() < held.range.start() || change.range.start() < self.emitted {
-            return Err(DiffError::OutOfOrder(change.range));
-        }
         if change.kind == held.kind && change.range.start() <= held.range.end() {
             let end = held.range.end().max(change.range.end());
             let joined = PageRange::new(held.range.start(), end).unwrap_or(held.range);
@@ -112,7 +111,6 @@ impl Canon {
         if let Some(overlap) = held.range.intersection(change.range) {
             return Err(DiffError::Contradiction(overlap));
         }
-        self.emitted = held.range.end();
         self.held = Some(change);
         Ok(Some(held))
     }
@@ -120,7 +118,7 @@ impl Canon {
     /// The last change, when the list has ended.
     pub fn finish(&mut self) -> Option<Change> {
         let held = self.held.take()?;
-        self.emitted = held.range.end();
+        self.floor = held.range.end();
         Some(held)
     }
 }
@@ -188,6 +186,18 @@ mod tests {
         let mut canon = Canon::default();
         canon.push(Change::write(range(8, 9))).unwrap();
         assert_eq!(canon.push(Change::write(range(0, 1))), Err(DiffError::OutOfOrder(range(0, 1))));
+    }
+
+    #[test]
+    fn going_back_inside_what_was_joined_is_refused_by_both_readers() {
+        let (mut canon, mut order) = (Canon::default(), InOrder::default());
+        for change in [Change::write(range(0, 9)), Change::write(range(3, 12))] {
+            canon.push(change).unwrap();
+            order.push(change).unwrap();
+        }
+        let back = Change::write(range(1, 2));
+        assert_eq!(canon.push(back), Err(DiffError::OutOfOrder(range(1, 2))));
+        assert_eq!(order.push(back), Err(DiffError::OutOfOrder(range(1, 2))));
     }
 
     #[test]
