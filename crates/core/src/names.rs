@@ -34,9 +34,9 @@ impl fmt::Display for SnapshotId {
 pub struct Etag(String);
 
 impl Etag {
-    /// The tag in `text`, quoted or not.
+    /// The tag in `text`, quoted or not. The tag of a tag is the same tag.
     pub fn new(text: &str) -> Etag {
-        Etag(text.trim().trim_matches('"').to_owned())
+        Etag(text.trim_matches(|c: char| c.is_whitespace() || c == '"').to_owned())
     }
 
     /// The tag as stored: without quotes.
@@ -53,5 +53,18 @@ impl Etag {
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_the_same_however_often_it_is_read() {
+        for text in ["0x8D1", "\"0x8D1\"", " \"0x8D1\" ", "\" 0x8D1\"", "\" \" 0x8D1"] {
+            assert_eq!(Etag::new(text).as_str(), "0x8D1");
+            assert_eq!(Etag::new(&Etag::new(text).quoted()), Etag::new(text));
+        }
     }
 }
