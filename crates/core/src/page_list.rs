@@ -100,10 +100,12 @@ impl PageListReader {
     ///
     /// # Errors
     /// [`PageListError`] where the list has not ended, or has failed before.
-    pub fn finish(self) -> Result<Option<String>, PageListError> {
+    pub fn finish(mut self) -> Result<Option<String>, PageListError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        // What is pending was not looked at again with each piece of it, and may be no token at all.
+        self.document.read(&self.pending, &mut Vec::new())?;
         if self.document.place != Place::After {
             return Err(PageListError::Truncated(self.document.place.describe()));
         }
