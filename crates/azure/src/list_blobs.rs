@@ -1,7 +1,8 @@
 //! The snapshots of a blob, found in the list of its container (REST: List Blobs).
 //!
 //! There is no request that lists one blob's snapshots. The name serves as prefix, and what merely begins with it is
-//! skipped. Elements we do not know are skipped too; a document that does not end is an error.
+//! skipped. Elements we do not know are skipped too; a document that does not end, or that is no list, is an error: it
+//! would pass for a blob without snapshots.
 
 use azure_core::http::headers::Headers;
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
@@ -81,6 +82,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Listing, String> {
     loop {
         match reader.read_event().map_err(|error| format!("the list of blobs is not well-formed: {error}"))? {
             Event::Start(start) => {
+                outermost(&path, &start, &content, ended)?;
                 path.push(name(&start));
                 encoded = is_encoded(&start);
                 content.clear();
@@ -95,10 +97,12 @@ pub(crate) fn parse(document: &[u8]) -> Result<Listing, String> {
                 content.push_str(&resolved.ok_or("the list of blobs has an entity that XML does not define")?);
             }
             Event::Empty(start) => {
+                outermost(&path, &start, &content, ended)?;
                 path.push(name(&start));
                 end(&path, String::new(), &mut entry, &mut listing);
                 path.pop();
                 content.clear();
+                ended = path.is_empty();
             }
             Event::End(_) => {
                 let text = std::mem::take(&mut content);
@@ -108,10 +112,22 @@ pub(crate) fn parse(document: &[u8]) -> Result<Listing, String> {
                 path.pop();
                 ended = path.is_empty();
             }
-            Event::Eof if ended => return Ok(listing),
+            Event::DocType(_) => return Err("the list of blobs declares a document type, which is refused".to_owned()),
+            Event::Eof if ended && content.trim().is_empty() => return Ok(listing),
+            Event::Eof if ended => return Err("the list of blobs is followed by text".to_owned()),
             Event::Eof => return Err("the list of blobs ends early".to_owned()),
             _ => {}
         }
+    }
+}
+
+/// Refuses what is no list of blobs by its outermost element, of which there is one, with no text around it.
+fn outermost(path: &[String], start: &BytesStart<'_>, before: &str, ended: bool) -> Result<(), String> {
+    match name(start).as_str() {
+        _ if !path.is_empty() => Ok(()),
+        _ if ended => Err("the list of blobs is followed by more".to_owned()),
+        "EnumerationResults" if before.trim().is_empty() => Ok(()),
+        other => Err(format!("the body is <{other}>, not a list of blobs")),
     }
 }
 
@@ -185,6 +201,21 @@ mod tests {
                 parse(format!("<EnumerationResults><Blobs/>{marker}</EnumerationResults>").as_bytes()).unwrap();
             assert!(listing.next.is_none() && listing.entries.is_empty());
         }
+    }
+
+    #[test]
+    fn another_document_is_no_list_without_entries() {
+        for document in [
+            "<Error><Code>ServerBusy</Code></Error>",
+            "<html/>",
+            "busy <EnumerationResults/>",
+            "<EnumerationResults/>busy",
+            "<EnumerationResults/><EnumerationResults><Blobs>",
+            "<!DOCTYPE html><EnumerationResults/>",
+        ] {
+            assert!(parse(document.as_bytes()).is_err(), "{document}");
+        }
+        assert!(parse(b"<EnumerationResults/>\r\n<!-- end -->").is_ok());
     }
 
     #[test]
