@@ -4,31 +4,44 @@
 const INTRODUCTIONS: [&str; 6] =
     ["sig=", "sig%3d", "accountkey=", "sharedaccesssignature=", "bearer ", "client_secret="];
 
+/// How far what is being left out goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hidden {
+    No,
+    /// Up to the next parameter: the value of one.
+    Value,
+    /// Up to the end of the word: the query of a URL.
+    Query,
+}
+
 /// `text` without signatures, keys and tokens, and without the query of any URL in it.
+///
+/// What introduces a secret counts inside a secret too: text that is broken in one place is often broken in two.
 pub fn scrub(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut in_url = false;
+    let mut hidden = Hidden::No;
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
-        if rest.starts_with("://") {
-            in_url = true;
+        let introduction = introduction(rest);
+        let (now, then) = match next {
+            _ if introduction.is_some() => (hidden, hidden.max(Hidden::Value)),
+            c if is_delimiter(c) => {
+                in_url = false;
+                (Hidden::No, Hidden::No)
+            }
+            '&' if hidden == Hidden::Value => (Hidden::No, Hidden::No),
+            '?' if in_url => (hidden, Hidden::Query),
+            _ => (hidden, hidden),
+        };
+        in_url |= rest.starts_with("://");
+        let (piece, after) = rest.split_at(introduction.unwrap_or(next.len_utf8()));
+        if now == Hidden::No {
+            clean.push_str(piece);
+            clean.push_str(if then == Hidden::No { "" } else { "…" });
         }
-        if is_delimiter(next) {
-            in_url = false;
-        }
-        if in_url && next == '?' {
-            rest = after(rest, is_delimiter);
-            clean.push_str("?…");
-            continue;
-        }
-        if let Some(length) = introduction(rest) {
-            clean.push_str(&rest[..length]);
-            clean.push('…');
-            rest = after(&rest[length..], |c| c == '&' || is_delimiter(c));
-            continue;
-        }
-        clean.push(next);
-        rest = &rest[next.len_utf8()..];
+        hidden = then;
+        rest = after;
     }
     clean
 }
@@ -37,10 +50,6 @@ pub fn scrub(text: &str) -> String {
 fn introduction(text: &str) -> Option<usize> {
     let begins = |words: &str| text.get(..words.len()).is_some_and(|start| start.eq_ignore_ascii_case(words));
     INTRODUCTIONS.iter().find(|words| begins(words)).map(|words| words.len())
-}
-
-fn after(text: &str, end: impl Fn(char) -> bool) -> &str {
-    &text[text.find(end).unwrap_or(text.len())..]
 }
 
 fn is_delimiter(c: char) -> bool {
@@ -59,6 +68,8 @@ mod tests {
             ("AccountKey=CANARY==;EndpointSuffix=x", "AccountKey=…;EndpointSuffix=x"),
             ("Authorization: Bearer CANARY", "Authorization: Bearer …"),
             ("nested ?u=https%3A%2F%2Fx%3Fsig%3DCANARY end", "nested ?u=https%3A%2F%2Fx%3Fsig%3D… end"),
+            ("bearer bearer CANARY sig=bearer CANARY end", "bearer … end"),
+            ("https://sig=a.b/c?sv=1&x=CANARY end", "https://sig=… end"),
             ("why? because of a design=good ü", "why? because of a design=good ü"),
             ("", ""),
         ] {
