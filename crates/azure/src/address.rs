@@ -212,7 +212,8 @@ pub(crate) fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let pair = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let pair = bytes.get(at + 1..at + 3).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+        let pair = pair.and_then(|pair| std::str::from_utf8(pair).ok());
         match (bytes[at], pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);
@@ -243,6 +244,14 @@ mod tests {
             let address = Address::parse(text).unwrap();
             assert_eq!((address.account(), address.container(), address.blob()), (account, container, blob), "{text}");
             assert!(!address.is_managed_disk());
+        }
+    }
+
+    #[test]
+    fn only_two_hexadecimal_digits_are_an_encoding() {
+        for (text, decoded) in [("a%20b", "a b"), ("a%+1b", "a%+1b"), ("%2", "%2"), ("%-1%4a", "%-1J"), ("%ff", "%ff")]
+        {
+            assert_eq!(percent_decode(text), decoded);
         }
     }
 
