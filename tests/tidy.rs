@@ -42,12 +42,14 @@ fn the_core_knows_no_runtime_and_the_emulator_none_of_our_crates() {
 
 #[test]
 fn every_dependency_has_its_reason() {
-    let manifest = read("Cargo.toml");
     let reasons = read("docs/dependencies.md");
-    let dependencies = manifest.split("[workspace.dependencies]").nth(1).expect("dependencies");
-    let dependencies = dependencies.split("\n[").next().expect("the section");
-    for line in dependencies.lines().filter(|line| line.contains('=') && !line.starts_with("pageferry")) {
-        let name = line.split(['=', ' ']).next().expect("a name");
-        assert!(reasons.contains(&format!("`{name}`")), "docs/dependencies.md does not say why {name} is here");
+    for (manifest, section) in [("Cargo.toml", "[workspace.dependencies]"), ("fuzz/Cargo.toml", "[dependencies]")] {
+        let manifest = read(manifest);
+        let dependencies = manifest.split(section).nth(1).expect("dependencies");
+        let dependencies = dependencies.split("\n[").next().expect("the section");
+        for line in dependencies.lines().filter(|line| line.contains('=') && !line.starts_with("pageferry")) {
+            let name = line.split(['=', ' ']).next().expect("a name");
+            assert!(reasons.contains(&format!("`{name}`")), "docs/dependencies.md does not say why {name} is here");
+        }
     }
 }
