@@ -36,12 +36,18 @@ pub enum AddressError {
     /// User and password before the host.
     #[error("a URL must not carry a user name or password")]
     UserInfo,
+    /// A signature where names are, as where the `?` before it was forgotten. Names are shown and stored.
+    #[error("a URL must not carry a signature before its query: is there a `?` before the SAS?")]
+    SignatureInPath,
     /// A path too short to name a blob.
     #[error("{0} names no blob; expected {1}")]
     NoBlob(String, &'static str),
     /// Something in the query that is neither a snapshot nor part of a SAS.
     #[error("the query of {0} may hold only a snapshot and a SAS; `{1}` is neither")]
     Query(String, String),
+    /// Something in the place of a snapshot's name, which may well be a SAS behind a second `?`.
+    #[error("the snapshot of {0} is not the time that names one, such as 2023-01-27T22:27:19.7049036Z")]
+    Snapshot(String),
     /// An account name where the account should be, but empty.
     #[error("{0} names no storage account")]
     NoAccount(String),
@@ -59,6 +65,10 @@ impl Address {
         url.set_fragment(None);
         if !url.username().is_empty() || url.password().is_some() {
             return Err(AddressError::UserInfo);
+        }
+        let names = url.as_str().to_ascii_lowercase().replace("%26", "&").replace("%3f", "?").replace("%3d", "=");
+        if names.contains("&sig=") || names.contains("?sig=") {
+            return Err(AddressError::SignatureInPath);
         }
         let loopback = is_loopback(&url);
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
@@ -180,7 +190,13 @@ fn split_query(url: &Url, query: &str) -> Result<(Option<SnapshotId>, Option<Sec
     for piece in query.split('&').filter(|piece| !piece.is_empty()) {
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
         match name {
-            "snapshot" => snapshot = Some(SnapshotId::new(percent_decode(value))),
+            "snapshot" => {
+                let name = percent_decode(value);
+                if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.".contains(&b)) {
+                    return Err(AddressError::Snapshot(url.to_string()));
+                }
+                snapshot = Some(SnapshotId::new(name));
+            }
             _ => {
                 signed |= name == "sig";
                 sas.push(piece);
@@ -288,6 +304,12 @@ mod tests {
             ("https://acct.blob.core.windows.net/c/b?sv=2020&sig=CANARY&comp=page", "`comp`"),
             ("https://acct.blob.core.windows.net/c/b?sv=2020-10-02", "`sv`"),
             ("https://acct.blob.core.windows.net/c/b?sig%3DCANARY", "`…`"),
+            (
+                "https://acct.blob.core.windows.net/c/b?snapshot=2023-01-27T22:27:19.7049036Z?sig=CANARY",
+                "the snapshot of",
+            ),
+            ("https://acct.blob.core.windows.net/c/b?snapshot=2023%26sig%3DCANARY", "the snapshot of"),
+            ("https://acct.blob.core.windows.net/c/b?snapshot=&sig=CANARY", "the snapshot of"),
             ("http://127.0.0.1/c/b", "names no blob"),
         ] {
             let error = Address::parse(text).unwrap_err();
