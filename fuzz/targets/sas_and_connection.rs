@@ -1,6 +1,7 @@
 //! Addresses with a SAS, connection strings, and text that others wrote: no secret gets out.
 //!
-//! The secret of an input is the word `CANARY`, wherever it stands. Where a secret can stand by the rules of the format
+//! The secret of an input is the word `TELLTALE`, wherever it stands; it begins with no hexadecimal digit, so that no
+//! percent-encoding makes one. Where a secret can stand by the rules of the format
 //! (the query of an address, the values of a connection string, behind `sig=`), no `Display`, `Debug` or error may show
 //! it. Elsewhere it is a name like any other.
 
@@ -10,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use pageferry_azure::{Address, AuthMode, ConnectionString, Credential, Flags, Side, scrub};
 use secrecy::ExposeSecret;
 
-const CANARY: &str = "CANARY";
+const TELLTALE: &str = "TELLTALE";
 
 /// What stands before a secret in text.
 const INTRODUCTIONS: [&str; 6] =
@@ -24,7 +25,7 @@ fuzz_target!(|text: &str| {
 });
 
 fn hides(shown: &str, text: &str) {
-    assert!(!shown.contains(CANARY), "{text:?} is shown as {shown:?}");
+    assert!(!shown.contains(TELLTALE), "{text:?} is shown as {shown:?}");
 }
 
 fn address(text: &str) {
@@ -63,8 +64,8 @@ fn is_number(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
 }
 
-/// Whether the canary stands only where an address has its secrets: before the host, or in the query, but for the name
-/// of a snapshot.
+/// Whether the telltale stands only where an address has its secrets: before the host, behind `sig=`, or in the query,
+/// but for what could be the name of a snapshot.
 fn is_secret(url: &str) -> bool {
     let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
     let user = path.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()));
@@ -72,8 +73,12 @@ fn is_secret(url: &str) -> bool {
         let authority = rest.split(['/', '\\']).next().unwrap_or_default();
         authority.rsplit_once('@').map_or("", |(user, _)| user)
     });
-    let named = query.split(['?', '&', '#']).any(|piece| piece.starts_with("snapshot=") && piece.contains(CANARY));
-    !named && path.matches(CANARY).count() == user.matches(CANARY).count()
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:.%".contains(&byte));
+    let mut values = query.split(['?', '&', '#']).filter_map(|piece| piece.strip_prefix("snapshot="));
+    let named = values.any(|value| is_name(value) && value.contains(TELLTALE));
+    let signs = |before: &str| ["&sig=", "%26sig%3d", "%3fsig%3d"].iter().any(|words| before.ends_with(words));
+    let signed = path.match_indices(TELLTALE).filter(|(at, _)| signs(&path[..*at].to_ascii_lowercase())).count();
+    !named && path.matches(TELLTALE).count() == user.matches(TELLTALE).count().max(signed)
 }
 
 /// Percent-decoding, by the rule: `%` and two hexadecimal digits are a byte, and all else is itself.
@@ -101,7 +106,7 @@ fn encoded(text: &str) -> String {
 
 fn connection_string(text: &str) {
     let parsed = ConnectionString::parse(text);
-    if !names_the_canary(text) {
+    if !names_the_telltale(text) {
         match &parsed {
             Ok(parsed) => hides(&format!("{parsed:?} {:?}", parsed.key()), text),
             Err(error) => hides(&format!("{error} {error:?}"), text),
@@ -112,15 +117,15 @@ fn connection_string(text: &str) {
     }
 }
 
-/// Whether an account is called after the canary.
-fn names_the_canary(text: &str) -> bool {
+/// Whether an account is called after the telltale.
+fn names_the_telltale(text: &str) -> bool {
     let name = |part: &str| part.split_once('=').map_or("", |(name, _)| name).trim().to_ascii_lowercase();
-    text.split(';').any(|part| name(part) == "accountname" && part.contains(CANARY))
+    text.split(';').any(|part| name(part) == "accountname" && part.contains(TELLTALE))
 }
 
 /// The text as each variable of the environment from which a credential is read.
 fn environment(text: &str) {
-    if names_the_canary(text) {
+    if names_the_telltale(text) {
         return;
     }
     let address = Address::parse("https://acct.blob.core.windows.net/c/b").unwrap();
@@ -148,7 +153,7 @@ fn environment(text: &str) {
 
 fn scrubbed(text: &str) {
     let clean = scrub(text);
-    if text.match_indices(CANARY).all(|(at, _)| is_introduced(&text[..at])) {
+    if text.match_indices(TELLTALE).all(|(at, _)| is_introduced(&text[..at])) {
         hides(&clean, text);
     }
     assert_eq!(scrub(&clean), clean, "scrubbing twice changes what was scrubbed once");
