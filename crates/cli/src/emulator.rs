@@ -17,6 +17,7 @@ pub(crate) struct Job {
     listen: SocketAddr,
     data_dir: Option<PathBuf>,
     allow_remote: bool,
+    admin: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -24,11 +25,23 @@ struct Listening {
     url: String,
 }
 
-say! { Listening => "listening" }
+/// Where orders are taken to make things go wrong.
+#[derive(Serialize)]
+struct TakingOrders {
+    url: String,
+}
+
+say! { Listening => "listening", TakingOrders => "admin" }
 
 impl Display for Listening {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "listening on {}", self.url)
+    }
+}
+
+impl Display for TakingOrders {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "taking orders on {}", self.url)
     }
 }
 
@@ -42,29 +55,42 @@ impl Job {
                 flags.listen
             )));
         }
-        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote })
+        if let Some(admin) = flags.admin.filter(|admin| !admin.ip().is_loopback()) {
+            return Err(Failure::usage(format!(
+                "will not take orders on {admin}: they need no credentials, so everybody who reaches it could give \
+                 them; --admin takes an address of this machine alone, such as 127.0.0.1:0"
+            )));
+        }
+        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote, admin: flags.admin })
     }
 
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
-        let place = match &self.data_dir {
-            Some(directory) => format!("{} with its state in {}", self.listen, directory.display()),
-            None => self.listen.to_string(),
-        };
+        let mut place = self.listen.to_string();
+        if let Some(admin) = &self.admin {
+            place.push_str(&format!(", with orders on {admin}"));
+        }
+        if let Some(directory) = &self.data_dir {
+            place.push_str(&format!(", with its state in {}", directory.display()));
+        }
         let options = Options {
             listen: self.listen,
             data_dir: self.data_dir,
             allow_remote: self.allow_remote,
+            admin: self.admin,
             ..Options::default()
         };
         let running = Emulator::start(options).await.map_err(|error| {
             let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
-                ": choose another port with --listen, 0 for any free one"
+                ": choose another port, 0 for any free one"
             } else {
                 ""
             };
             Failure::new(Exit::Failed, format!("cannot run the emulator on {place}: {error}{hint}"))
         })?;
         scene.console.say(&Listening { url: running.url() });
+        if let Some(url) = running.admin_url() {
+            scene.console.say(&TakingOrders { url });
+        }
         scene.interrupt.stop().cancelled().await;
         running.stop().await;
         Ok(())

@@ -72,6 +72,9 @@ pub(crate) struct EmulatorFlags {
     /// Listen beyond this machine, although the account's key is public; must be given twice
     #[arg(long, action = clap::ArgAction::Count)]
     pub(crate) allow_remote: u8,
+    /// Take orders to make things go wrong, without credentials, at this address on this machine
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 #[derive(Args, Debug)]

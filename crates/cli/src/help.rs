@@ -41,8 +41,13 @@ The first line on stdout says where it listens. The account is devstoreaccount1 
 storage client knows, so whoever can reach it can do everything: it refuses to listen beyond this machine
 unless --allow-remote is given twice. SIGINT or SIGTERM stop it.
 
+With --admin a second line says where it takes orders: to refuse, lose, delay and corrupt requests, to move
+its clock, to break leases, to lose power. It asks for no credentials, so it is off unless asked for and
+never leaves this machine.
+
 Examples:
   pageferry emulator
+  pageferry emulator --admin 127.0.0.1:0
   pageferry emulator --listen 127.0.0.1:0 --data-dir ./blobs";
 
 pub(crate) const SNAPSHOT: &str = "\

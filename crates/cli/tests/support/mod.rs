@@ -1,6 +1,10 @@
 //! A service in this process, disks in it, and the real binary pointed at them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+pub mod chain;
+pub mod http;
+pub mod service;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::process::{Command, Output, Stdio};
@@ -196,6 +200,11 @@ impl<'a> Transcript<'a> {
     pub fn text(self) -> String {
         self.text
     }
+}
+
+/// The number in the environment variable `name`, of which the longer tests are told how long and from which seed.
+pub fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 /// A signature for the whole account that holds until `expiry`.
