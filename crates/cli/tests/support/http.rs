@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Nothing here takes longer; a service that does is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A connection that has been idle for longer may have been closed at the other end.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// A connection that is made when it is needed.
 pub struct Client {
     address: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
+    stream: Option<(BufReader<TcpStream>, Instant)>,
 }
 
 pub struct Answer {
@@ -28,8 +31,8 @@ impl Client {
     /// Sends a request and reads the whole answer.
     pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
         let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
+            Some((stream, used)) if used.elapsed() < IDLE => stream,
+            _ => {
                 let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
@@ -43,7 +46,7 @@ impl Client {
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
         let answer = read_answer(&mut stream, method)?;
-        self.stream = Some(stream);
+        self.stream = Some((stream, Instant::now()));
         Ok(answer)
     }
 }

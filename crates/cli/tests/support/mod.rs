@@ -3,6 +3,8 @@
 
 pub mod chain;
 pub mod http;
+pub mod mangle;
+pub mod proxy;
 pub mod service;
 
 use std::collections::HashMap;

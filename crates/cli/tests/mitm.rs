@@ -1,0 +1,164 @@
+//! A man in the middle between the real binary and the service, without TLS: he cuts, delays, repeats, holds back and
+//! mangles. He may make a run fail; he must not bring a wrong point about, nor a panic, nor a run without end.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use support::chain::{Chain, Shape};
+use support::proxy::{Proxy, Weather};
+use support::service::{Service, url};
+use support::{Ran, number};
+
+const DISK: Shape = Shape { bytes: 12 << 20, snapshots: 3, changes: 12 };
+
+/// How many storms a street sees.
+const STORMS: u32 = 20;
+
+/// No run through a storm takes longer.
+const PATIENCE: Duration = Duration::from_secs(170);
+
+/// A disk behind a proxy.
+struct Street {
+    service: Service,
+    chain: Chain,
+    proxy: Proxy,
+}
+
+/// How storms ended, and how what came after them did.
+#[derive(Default)]
+struct Endings {
+    storms: BTreeMap<i32, u32>,
+    healthy: BTreeMap<i32, u32>,
+    exchanges: u64,
+    faults: u64,
+    longest: Duration,
+    refusals: Vec<String>,
+}
+
+impl Street {
+    fn new(seed: u64) -> Street {
+        let service = Service::start();
+        let chain = Chain::make(&service, "disks/web1.vhd", seed, DISK);
+        let proxy = Proxy::start(service.address);
+        Street { service, chain, proxy }
+    }
+
+    fn sync(&self, target: &str, signed: bool, more: &[&str], before_the_end: impl FnOnce()) -> Ran {
+        let (disk, target) = (url(self.proxy.address, &self.chain.blob), url(self.proxy.address, target));
+        let words = ["sync", &disk, &target, "--lease-duration", "15", "--quiesce", "1", "--lock-wait", "10"];
+        let mut command = self.service.command(&[&words[..], more].concat());
+        // The account's key signs each request; a SAS lets whoever holds it ask for anything.
+        if signed {
+            command.env_remove("AZURE_STORAGE_SAS_TOKEN");
+        }
+        let process = support::service::Process::spawn(command);
+        before_the_end();
+        process.ended(PATIENCE)
+    }
+
+    /// One storm, and the calm after it.
+    fn weather(&self, seed: u64, hang: bool, endings: &Mutex<Endings>) {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let target = format!("backups/{seed}.vhd");
+        let (signed, keep) = (dice.random_ratio(1, 3), dice.random_ratio(1, 6));
+        let faults = if dice.random_bool(0.5) { 1 } else { dice.random_range(2..6) };
+        let per_mille = [(2, 15), (10, 30), (60, 60)][dice.random_range(0..3)];
+        let concurrency = ["1", "4", "16"][dice.random_range(0..3)];
+        self.proxy.weather(Weather { seed, faults, per_mille, keep, hang });
+        let begun = Instant::now();
+        let storm = self.sync(&target, signed, &["--concurrency", concurrency], || {});
+        let took = begun.elapsed();
+        let log = self.proxy.log();
+        let told = format!("seed {seed}, signed {signed}, {log:#?}\nended with {}: {}", storm.code, storm.stderr);
+        let guarded = std::panic::AssertUnwindSafe(|| {
+            assert!(storm.code >= 0 && !storm.stderr.contains("panicked"), "it broke");
+            self.chain.check(&self.service, &target);
+            self.service.advance(16);
+            let shuffled = dice.random_bool(0.5);
+            let at_once = dice.random_bool(0.5);
+            if at_once {
+                self.proxy.replay(shuffled);
+            }
+            self.proxy.weather_ends();
+            let mut healthy = self.sync(&target, signed, &[], || self.proxy.replay(shuffled));
+            // Who repeats a request for a lease has one, until it runs out.
+            if healthy.code == 75 {
+                self.service.advance(16);
+                healthy = self.sync(&target, signed, &[], || {});
+            }
+            let points = self.chain.check(&self.service, &target);
+            if healthy.code == 0 {
+                let newest = points.last().map(|point| &point.source_snapshot);
+                assert_eq!(newest, self.chain.snapshots.last().map(|(name, _)| name), "the newest point");
+            } else {
+                assert!(healthy.stderr.contains("error: ") && healthy.code > 0, "{}", healthy.stderr);
+            }
+            healthy
+        });
+        let healthy = std::panic::catch_unwind(guarded).unwrap_or_else(|panic| {
+            println!("{told}");
+            std::panic::resume_unwind(panic)
+        });
+        let mut endings = endings.lock().unwrap();
+        *endings.storms.entry(storm.code).or_default() += 1;
+        *endings.healthy.entry(healthy.code).or_default() += 1;
+        endings.exchanges += u64::from(self.proxy.exchanges());
+        endings.faults += log.len() as u64;
+        endings.longest = endings.longest.max(took);
+        if healthy.code != 0 || std::env::var_os("PAGEFERRY_TOLD").is_some_and(|_| storm.code != 0) {
+            endings.refusals.push(format!("{told}\nthen {}: {}", healthy.code, healthy.stderr));
+        }
+    }
+}
+
+/// As many storms as `count`, on streets side by side.
+fn storms(first: u64, count: u32, streets: u64, hang: bool) {
+    let begun = Instant::now();
+    let (next, endings) = (AtomicU32::new(0), Mutex::new(Endings::default()));
+    std::thread::scope(|scope| {
+        for street in 0..streets {
+            let (next, endings) = (&next, &endings);
+            scope.spawn(move || {
+                let mut street = Street::new(street);
+                let mut storms = 0;
+                while let seed @ 0.. = u64::from(next.fetch_add(1, Ordering::Relaxed))
+                    && seed < u64::from(count)
+                {
+                    // Each storm ends in a jump of the clock, and keys sign with a date that must not be far off.
+                    storms += 1;
+                    if storms % STORMS == 0 {
+                        street = Street::new(seed);
+                    }
+                    street.weather(first + seed, hang, endings);
+                }
+            });
+        }
+    });
+    let Endings { storms, healthy, exchanges, faults, longest, refusals } = endings.into_inner().unwrap();
+    for refusal in &refusals {
+        println!("{refusal}");
+    }
+    println!(
+        "{count} storms in {:.0} s: {exchanges} exchanges, {faults} faults, ended with {storms:?}, the longest after \
+         {longest:.0?}; the runs after them with {healthy:?}",
+        begun.elapsed().as_secs_f64()
+    );
+}
+
+#[test]
+fn no_storm_makes_a_wrong_point() {
+    storms(0, 24, 3, false);
+}
+
+/// `PAGEFERRY_STORMS=2000 cargo test -p pageferry --test mitm -- --ignored --nocapture thousands`
+#[test]
+#[ignore = "takes minutes"]
+fn thousands_of_storms() {
+    storms(number("PAGEFERRY_SEED", 1000).into(), number("PAGEFERRY_STORMS", 2000), 4, true);
+}
