@@ -53,7 +53,7 @@ impl Named<'_> {
     pub(crate) fn place(self, connections: usize, quiesce: Duration) -> Result<Place, Failure> {
         let address = Address::parse(self.url)
             .map_err(|error| Failure::usage(format!("{} is not the URL of a page blob: {error}", self.what)))?;
-        if address.blob().contains("sig=") {
+        if hides_a_sas(address.url().path()) {
             return Err(Failure::usage(format!(
                 "{} has a SAS in the blob's name: its `?` is percent-encoded, write it as it is",
                 self.what
@@ -85,6 +85,15 @@ impl Named<'_> {
         let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(AuthMode::parse).transpose()? };
         Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags)
     }
+}
+
+/// Whether a path holds the signature that belongs into a query, however often it was percent-encoded on its way here.
+fn hides_a_sas(path: &str) -> bool {
+    let mut path = path.to_ascii_lowercase();
+    while path.contains("%25") {
+        path = path.replace("%25", "%");
+    }
+    path.replace("%3d", "=").contains("sig=")
 }
 
 impl Place {

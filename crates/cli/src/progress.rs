@@ -166,10 +166,9 @@ impl Show {
             // Asked again every few seconds; people need to hear it once.
             Event::Waiting { .. } if waiting && !self.console.is_json() => {}
             Event::Waiting { holder, left } => {
-                let left_secs = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-                self.aside(&Waiting { holder: holder.clone(), left_secs });
+                self.aside(&Waiting { holder: holder.clone(), left_secs: whole_secs(*left) });
             }
-            Event::Quiescing(time) => self.aside(&Quiescing { secs: time.as_secs() }),
+            Event::Quiescing(time) => self.aside(&Quiescing { secs: whole_secs(*time) }),
             Event::Begun { from, to, disk_bytes, resumed_at } => {
                 self.clear();
                 self.aside(&Begun {
@@ -199,6 +198,11 @@ impl Show {
             None => self.console.aside(value),
         }
     }
+}
+
+/// Begun seconds: nobody waits for none.
+fn whole_secs(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// How fast, in words, or nothing where that would be noise.

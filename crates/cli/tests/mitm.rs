@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::chain::{Chain, Shape};
-use support::proxy::{Proxy, Weather};
+use support::proxy::{Edit, Proxy, Weather};
 use support::service::{Service, url};
 use support::{Ran, number};
 
@@ -39,6 +39,7 @@ struct Endings {
     faults: u64,
     longest: Duration,
     refusals: Vec<String>,
+    findings: Vec<String>,
 }
 
 impl Street {
@@ -70,7 +71,7 @@ impl Street {
         let faults = if dice.random_bool(0.5) { 1 } else { dice.random_range(2..6) };
         let per_mille = [(2, 15), (10, 30), (60, 60)][dice.random_range(0..3)];
         let concurrency = ["1", "4", "16"][dice.random_range(0..3)];
-        self.proxy.weather(Weather { seed, faults, per_mille, keep, hang });
+        self.proxy.weather(Weather { seed, faults, per_mille, keep, hang, edit: None });
         let begun = Instant::now();
         let storm = self.sync(&target, signed, &["--concurrency", concurrency], || {});
         let took = begun.elapsed();
@@ -101,11 +102,10 @@ impl Street {
             }
             healthy
         });
-        let healthy = std::panic::catch_unwind(guarded).unwrap_or_else(|panic| {
-            println!("{told}");
-            std::panic::resume_unwind(panic)
-        });
+        // Whatever was found, the next storms may find more.
+        let healthy = std::panic::catch_unwind(guarded);
         let mut endings = endings.lock().unwrap();
+        let Ok(healthy) = healthy else { return endings.findings.push(told) };
         *endings.storms.entry(storm.code).or_default() += 1;
         *endings.healthy.entry(healthy.code).or_default() += 1;
         endings.exchanges += u64::from(self.proxy.exchanges());
@@ -140,7 +140,7 @@ fn storms(first: u64, count: u32, streets: u64, hang: bool) {
             });
         }
     });
-    let Endings { storms, healthy, exchanges, faults, longest, refusals } = endings.into_inner().unwrap();
+    let Endings { storms, healthy, exchanges, faults, longest, refusals, findings } = endings.into_inner().unwrap();
     for refusal in &refusals {
         println!("{refusal}");
     }
@@ -149,6 +149,7 @@ fn storms(first: u64, count: u32, streets: u64, hang: bool) {
          {longest:.0?}; the runs after them with {healthy:?}",
         begun.elapsed().as_secs_f64()
     );
+    assert!(findings.is_empty(), "{} wrong points or worse:\n{}", findings.len(), findings.join("\n"));
 }
 
 #[test]
@@ -156,9 +157,54 @@ fn no_storm_makes_a_wrong_point() {
     storms(0, 24, 3, false);
 }
 
+/// What becomes of a sync of which one message was changed so.
+#[track_caller]
+fn edited(street: &Street, target: &str, edit: Edit) -> Ran {
+    street.proxy.weather(Weather { edit: Some(edit), ..Weather::default() });
+    let ran = street.sync(target, false, &[], || {});
+    assert_eq!(street.proxy.log().len(), 1, "{}", ran.stderr);
+    street.chain.check(&street.service, target);
+    ran
+}
+
 /// `PAGEFERRY_STORMS=2000 cargo test -p pageferry --test mitm -- --ignored --nocapture thousands`
 #[test]
 #[ignore = "takes minutes"]
 fn thousands_of_storms() {
     storms(number("PAGEFERRY_SEED", 1000).into(), number("PAGEFERRY_STORMS", 2000), 4, true);
+}
+
+/// A page list with a figure changed may say less than there is, and still make sense.
+#[test]
+fn a_list_that_leaves_something_out_is_found_out_at_the_gate() {
+    let street = Street::new(9);
+    let (_, first) = &street.chain.snapshots[0];
+    let start = first.iter().position(|write| *write > 0).unwrap() * 512;
+    // The beginning of the first run moves up to its second page.
+    let (from, to) = (format!("<Start>{start}</Start>"), format!("<Start>{}</Start>", start + 512));
+    assert_eq!(from.len(), to.len(), "the length of the answer must not change");
+    let edit = Edit { answer: true, line: "comp=pagelist", from, to };
+    let ran = edited(&street, "backups/web1.vhd", edit);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    street.service.advance(16);
+    street.sync("backups/web1.vhd", false, &[], || {}).expect(0);
+    street.chain.check_complete(&street.service, "backups/web1.vhd");
+}
+
+/// Found by seed 5333: what the seal says is not read back before it is made a point. Only without TLS, and only with a
+/// SAS, for a key signs the headers.
+#[test]
+#[ignore = "known to fail: the words of a seal are not read back"]
+fn a_seal_that_arrives_mangled_makes_no_point() {
+    let street = Street::new(9);
+    let [(first, _), (second, _), _] = &street.chain.snapshots[..] else { panic!("three snapshots") };
+    let words = |snapshot: &str| format!("x-ms-meta-pageferrysnapshot: {snapshot}");
+    let nowhere = first.replacen('-', "1", 1);
+    for (target, to) in [("backups/other.vhd", second), ("backups/no.vhd", &nowhere)] {
+        let edit = Edit { answer: false, line: "comp=metadata", from: words(first), to: words(to) };
+        edited(&street, target, edit);
+        street.service.advance(16);
+        street.sync(target, false, &[], || {}).expect(0);
+        street.chain.check_complete(&street.service, target);
+    }
 }

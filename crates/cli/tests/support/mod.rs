@@ -1,6 +1,7 @@
 //! A service in this process, disks in it, and the real binary pointed at them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+pub mod canary;
 pub mod chain;
 pub mod http;
 pub mod mangle;

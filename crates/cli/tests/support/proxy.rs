@@ -22,7 +22,7 @@ pub struct Proxy {
 }
 
 /// What goes wrong, and how often.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Weather {
     pub seed: u64,
     /// Faults in all.
@@ -33,6 +33,20 @@ pub struct Weather {
     pub keep: bool,
     /// Whether a connection with nothing more to come may stay open, so that only patience ends the wait.
     pub hang: bool,
+    /// What is written instead of something else, besides.
+    pub edit: Option<Edit>,
+}
+
+/// One change of one message.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// It is the answer that is changed, not the request.
+    pub answer: bool,
+    /// What the request's first line contains.
+    pub line: &'static str,
+    /// What is replaced, where it is found first.
+    pub from: String,
+    pub to: String,
 }
 
 struct Shared {
@@ -173,6 +187,19 @@ impl Storm {
         Some(FAULTS[self.dice.random_range(0..FAULTS.len())])
     }
 
+    /// Makes the change that was asked for, once, if this is the message.
+    fn edit(&mut self, request: &[u8], message: &mut Vec<u8>, answer: bool) {
+        let is_it = |edit: &mut Edit| edit.answer == answer && contains(first_line(request), edit.line.as_bytes());
+        let Some(edit) = self.weather.edit.take_if(is_it) else { return };
+        match message.windows(edit.from.len()).position(|part| part == edit.from.as_bytes()) {
+            Some(at) => {
+                message.splice(at..at + edit.from.len(), edit.to.bytes());
+                self.note(request, &format!("{edit:?}"));
+            }
+            None => self.weather.edit = Some(edit),
+        }
+    }
+
     fn note(&mut self, request: &[u8], what: &str) {
         let line = String::from_utf8_lossy(first_line(request)).into_owned();
         let line = line.split("&sig=").next().unwrap_or_default().to_owned();
@@ -222,6 +249,7 @@ impl Shared {
         let mut storm = self.storm();
         let fault = storm.draw(request);
         let mut sent = request.to_vec();
+        storm.edit(request, &mut sent, false);
         let cut = storm.dice.random_range(0..request.len());
         let pause = Duration::from_millis(storm.dice.random_range(1..1500));
         match fault {
@@ -254,6 +282,7 @@ impl Shared {
         service.get_mut().write_all(&sent)?;
         let Some(mut answer) = message(service, Some(request))? else { return Ok(false) };
         let mut storm = self.storm();
+        storm.edit(request, &mut answer, true);
         let cut = storm.dice.random_range(0..answer.len());
         let mut whole = true;
         match fault {

@@ -42,7 +42,14 @@ impl Service {
     /// A service as `words` say, at this address.
     pub fn start_at(address: &str, words: &[&str]) -> Service {
         let words = [&["emulator", "--listen", address, "--admin", "127.0.0.1:0"], words].concat();
-        let mut child = binary(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = binary(&words);
+        command.stderr(Stdio::null());
+        Service::launch(command)
+    }
+
+    /// The service that `command` is, once it says where it is.
+    pub fn launch(mut command: Command) -> Service {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let process = Process { child };
         let mut address = |words: &str| {
@@ -146,7 +153,11 @@ pub fn binary(words: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Starts `command`, and keeps all that it says in files: nobody need read it meanwhile.
+    pub fn of(child: Child) -> Process {
+        Process { child }
+    }
+
+    /// Starts `command`; what it says can be read later, as long as it is little enough for a pipe to hold.
     pub fn spawn(mut command: Command) -> Process {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Process { child }
@@ -169,7 +180,7 @@ impl Process {
         }
     }
 
-    /// How it ended, if it does within `patience`; it says little enough for a pipe to hold.
+    /// How it ended, if it does within `patience`.
     #[track_caller]
     pub fn ended(mut self, patience: Duration) -> Ran {
         let begun = Instant::now();
