@@ -112,7 +112,7 @@ fn run(
 }
 
 fn told(what: &str, begun: Instant, figures: &Figures) {
-    println!("{what}: {figures}; {:.0} s", begun.elapsed().as_secs_f64());
+    eprintln!("{what}: {figures}; {:.0} s", begun.elapsed().as_secs_f64());
 }
 
 #[test]

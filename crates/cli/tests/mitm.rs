@@ -142,9 +142,9 @@ fn storms(first: u64, count: u32, streets: u64, hang: bool) {
     });
     let Endings { storms, healthy, exchanges, faults, longest, refusals, findings } = endings.into_inner().unwrap();
     for refusal in &refusals {
-        println!("{refusal}");
+        eprintln!("{refusal}");
     }
-    println!(
+    eprintln!(
         "{count} storms in {:.0} s: {exchanges} exchanges, {faults} faults, ended with {storms:?}, the longest after \
          {longest:.0?}; the runs after them with {healthy:?}",
         begun.elapsed().as_secs_f64()

@@ -77,7 +77,7 @@ fn outages(seed: u64, count: u32) {
         assert_eq!(again.code, 0, "{loss}: first {} {}\nthen {}", ran.code, ran.stderr, again.stderr);
         chain.check_complete(&service, &target);
     }
-    println!("{count} outages: ended with {ends:?}");
+    eprintln!("{count} outages: ended with {ends:?}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn sleepers(seed: u64, count: u32) {
         assert!([0, 75, 76].contains(&ran.code), "stopped after {life:?}, it ended with {}: {}", ran.code, ran.stderr);
         fenced += u32::from(ran.code == 76);
     }
-    println!("{count} slept, {fenced} were fenced");
+    eprintln!("{count} slept, {fenced} were fenced");
     assert!(fenced > 0, "none of them held the target");
 }
 

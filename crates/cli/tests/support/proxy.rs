@@ -353,7 +353,11 @@ fn message(stream: &mut impl BufRead, request: Option<&[u8]>) -> io::Result<Opti
     if request.is_some_and(|request| request.starts_with(b"HEAD")) {
         return Ok(Some(message));
     }
-    while chunked {
+    if !chunked {
+        read(stream, &mut message, length)?;
+        return Ok(Some(message));
+    }
+    loop {
         let start = message.len();
         stream.read_until(b'\n', &mut message)?;
         let length = usize::from_str_radix(String::from_utf8_lossy(&message[start..]).trim(), 16);
@@ -363,8 +367,6 @@ fn message(stream: &mut impl BufRead, request: Option<&[u8]>) -> io::Result<Opti
             return Ok(Some(message));
         }
     }
-    read(stream, &mut message, length)?;
-    Ok(Some(message))
 }
 
 fn read(stream: &mut impl BufRead, message: &mut Vec<u8>, length: usize) -> io::Result<()> {

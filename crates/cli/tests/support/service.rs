@@ -215,6 +215,11 @@ impl Process {
         panic!("it never said {words}: {}", String::from_utf8_lossy(&said));
     }
 
+    /// The first `count` lines that it says on stdout.
+    pub fn lines(&mut self, count: usize) -> Vec<String> {
+        BufReader::new(self.child.stdout.as_mut().unwrap()).lines().take(count).map(Result::unwrap).collect()
+    }
+
     fn said(&mut self) -> (String, String) {
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.child.stdout.as_mut().unwrap().read_to_string(&mut stdout).unwrap();
