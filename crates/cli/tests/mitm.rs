@@ -69,7 +69,7 @@ impl Street {
         let target = format!("backups/{seed}.vhd");
         let (signed, keep) = (dice.random_ratio(1, 3), dice.random_ratio(1, 6));
         let faults = if dice.random_bool(0.5) { 1 } else { dice.random_range(2..6) };
-        let per_mille = [(2, 15), (10, 30), (60, 60)][dice.random_range(0..3)];
+        let per_mille = [(2, 40), (10, 100), (60, 60)][dice.random_range(0..3)];
         let concurrency = ["1", "4", "16"][dice.random_range(0..3)];
         self.proxy.weather(Weather { seed, faults, per_mille, keep, hang, edit: None });
         let begun = Instant::now();

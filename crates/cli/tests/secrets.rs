@@ -190,6 +190,9 @@ fn what_is_not_there_is_named_without_its_signature() {
         loudly(2, what, &[], &["points", &bad], path);
         loudly(2, what, &[], &["sync", &disk, &bad], path);
     }
+    // The words of a connection string may end up anywhere.
+    let name = format!("disks/AccountName=a;AccountKey={}", wrong_key());
+    loudly(3, "a key in a blob's name", &[], &["points", &service.url(&name)], path);
     loudly(2, "a snapshot", &[], &["sync", &format!("{disk}&snapshot=2020-01-01T00:00:00.0000000Z"), &target], path);
     loudly(2, "twice the same", &[], &["sync", &disk, &disk], path);
     loudly(2, "a flag's value", &[], &["sync", &disk, &target, "--lock-wait", &good], path);

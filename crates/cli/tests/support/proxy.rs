@@ -173,7 +173,8 @@ impl Storm {
     /// What is to befall the next exchange.
     fn draw(&mut self, request: &[u8]) -> Option<Fault> {
         self.exchanges += 1;
-        let is_page = contains(first_line(request), b"comp=page&") || contains(first_line(request), b"comp=page ");
+        let line = first_line(request);
+        let is_page = contains(line, b"comp=page&") || line.starts_with(b"GET") && !contains(line, b"comp=");
         let (pages, others) = self.weather.per_mille;
         let chance = if is_page { pages } else { others };
         let hit = self.dice.random_range(0..1000) < chance && self.weather.faults > 0;
