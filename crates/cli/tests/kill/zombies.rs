@@ -36,13 +36,20 @@ impl Scene {
         self.service.spawn(&[&words[..], &["--concurrency", "2"]].concat())
     }
 
-    /// What becomes of a process that sleeps from `moment` on until another has taken over and finished.
-    fn overslept(&self, target: &str, mut sleeper: Process, moment: impl FnOnce(&mut Process)) -> Ran {
+    /// What becomes of a process that sleeps from `moment` on until another has taken over, and finished unless the
+    /// sleeper is to wake some time before.
+    fn overslept(&self, target: &str, early: Option<Duration>, moment: impl FnOnce(&mut Process)) -> Ran {
+        let mut sleeper = self.sync(target, "1");
         moment(&mut sleeper);
         sleeper.signal("-STOP");
         self.service.advance(16);
-        self.service.slow_writes(0);
-        self.sync(target, "1").ended(PATIENCE).expect(0);
+        self.service.slow_writes(if early.is_some() { SLOW } else { 0 });
+        let mut other = self.sync(target, "1");
+        if let Some(early) = early {
+            other.wait(early);
+            sleeper.signal("-CONT");
+        }
+        other.ended(PATIENCE).expect(0);
         sleeper.signal("-CONT");
         let ran = sleeper.ended(PATIENCE);
         self.chain.check_complete(&self.service, target);
@@ -55,7 +62,7 @@ impl Scene {
 fn a_run_that_slept_through_its_lease_says_that_it_was_fenced_and_changes_nothing() {
     let scene = Scene::new(3);
     let target = "backups/web1.vhd";
-    let ran = scene.overslept(target, scene.sync(target, "1"), |sleeper| {
+    let ran = scene.overslept(target, None, |sleeper| {
         sleeper.until_said("copying what changed");
         std::thread::sleep(Duration::from_millis(150));
     });
@@ -72,7 +79,9 @@ fn sleepers(seed: u64, count: u32) {
     for number in 0..count {
         let target = format!("backups/{number}.vhd");
         let life = Duration::from_millis(dice.random_range(20..1500));
-        let ran = scene.overslept(&target, scene.sync(&target, "1"), |_| std::thread::sleep(life));
+        // The other's quiet second is over then.
+        let early = dice.random_bool(0.6).then(|| Duration::from_millis(dice.random_range(1000..3000)));
+        let ran = scene.overslept(&target, early, |_| std::thread::sleep(life));
         assert!([0, 75, 76].contains(&ran.code), "stopped after {life:?}, it ended with {}: {}", ran.code, ran.stderr);
         fenced += u32::from(ran.code == 76);
     }
