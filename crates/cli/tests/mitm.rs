@@ -21,7 +21,7 @@ const DISK: Shape = Shape { bytes: 12 << 20, snapshots: 3, changes: 12 };
 const STORMS: u32 = 20;
 
 /// No run through a storm takes longer.
-const PATIENCE: Duration = Duration::from_secs(170);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A disk behind a proxy.
 struct Street {
@@ -71,7 +71,7 @@ impl Street {
         let faults = if dice.random_bool(0.5) { 1 } else { dice.random_range(2..6) };
         let per_mille = [(2, 40), (10, 100), (60, 60)][dice.random_range(0..3)];
         let concurrency = ["1", "4", "16"][dice.random_range(0..3)];
-        self.proxy.weather(Weather { seed, faults, per_mille, keep, hang, edit: None });
+        self.proxy.weather(Weather { seed, faults, per_mille, keep, hang, ..Weather::default() });
         let begun = Instant::now();
         let storm = self.sync(&target, signed, &["--concurrency", concurrency], || {});
         let took = begun.elapsed();
@@ -189,6 +189,22 @@ fn a_list_that_leaves_something_out_is_found_out_at_the_gate() {
     street.service.advance(16);
     street.sync("backups/web1.vhd", false, &[], || {}).expect(0);
     street.chain.check_complete(&street.service, "backups/web1.vhd");
+}
+
+/// Nothing is ever answered again, and no connection breaks. The lease counts as lost after ten seconds.
+#[test]
+#[ignore = "known to fail: what is in flight is asked again for three minutes after the lease is lost"]
+fn a_service_that_falls_silent_is_given_up() {
+    let street = Street::new(9);
+    street.service.slow_writes(500);
+    let begun = Instant::now();
+    let ran = street.sync("backups/web1.vhd", false, &["--concurrency", "2"], || {
+        std::thread::sleep(Duration::from_millis(500));
+        street.proxy.weather(Weather { silent: true, ..Weather::default() });
+    });
+    eprintln!("given up after {:.0?} with {}: {}", begun.elapsed(), ran.code, ran.stderr);
+    assert!([1, 76].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(75), "it took {:?}", begun.elapsed());
 }
 
 /// Found by seed 5333: what the seal says is not read back before it is made a point. Only without TLS, and only with a

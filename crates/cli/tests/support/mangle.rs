@@ -5,13 +5,13 @@ use rand::rngs::StdRng;
 
 /// Changes `message` and says what was changed, with what stands around it.
 pub fn mangle(dice: &mut StdRng, message: &mut Vec<u8>) -> String {
-    let before = message.clone();
     let times = if dice.random_ratio(3, 4) { 1 } else { dice.random_range(2..=3) };
-    for _ in 0..times {
-        let at = place(dice, message);
+    let mut one = || {
+        let (before, at) = (message.clone(), place(dice, message));
         change(dice, message, at);
-    }
-    told(&before, message)
+        told(&before, message)
+    };
+    (0..times).map(|_| one()).collect::<Vec<_>>().join("; ")
 }
 
 /// Where to change something: in any line of the head alike, or in the body.
@@ -62,7 +62,7 @@ fn another(dice: &mut StdRng, byte: u8) -> u8 {
     }
 }
 
-/// The first difference, in words.
+/// The difference, in words.
 fn told(before: &[u8], after: &[u8]) -> String {
     let at = before.iter().zip(after).position(|(a, b)| a != b).unwrap_or(before.len().min(after.len()));
     let part = |bytes: &[u8]| {

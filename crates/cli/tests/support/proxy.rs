@@ -33,6 +33,8 @@ pub struct Weather {
     pub keep: bool,
     /// Whether a connection with nothing more to come may stay open, so that only patience ends the wait.
     pub hang: bool,
+    /// Whether nothing is passed on at all, and every connection stays open.
+    pub silent: bool,
     /// What is written instead of something else, besides.
     pub edit: Option<Edit>,
 }
@@ -247,6 +249,9 @@ impl Shared {
         client: &mut TcpStream,
         service: &mut BufReader<TcpStream>,
     ) -> io::Result<bool> {
+        while self.storm().weather.silent && !self.stopped.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let mut storm = self.storm();
         let fault = storm.draw(request);
         let mut sent = request.to_vec();
