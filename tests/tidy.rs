@@ -19,8 +19,10 @@ fn name(heading: &str) -> String {
 
 #[test]
 fn every_promise_in_the_semantics_is_the_name_of_a_test() {
-    let tests: String =
-        ["crash", "schedules", "refusals", "review", "sim_regressions"].iter().map(|file| read(&format!("tests/{file}.rs"))).collect();
+    let tests: String = ["crash", "schedules", "refusals", "review", "sim_regressions"]
+        .iter()
+        .map(|file| read(&format!("tests/{file}.rs")))
+        .collect();
     let semantics = read("docs/semantics.md");
     let promises: Vec<&str> = semantics.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert!(promises.len() > 30, "the promises are found");
