@@ -82,7 +82,7 @@ fn explore() {
         SwallowedWrites,
         ShiftedWrites,
         WatermarkAhead,
-        EvidenceForged,
+        RenewalForged,
     ];
     for set in std::env::var("PAGEFERRY_SABOTAGE").unwrap_or_default().split_whitespace() {
         let named = |one: &&Sabotage| set.split('+').any(|name| format!("{one:?}") == name);

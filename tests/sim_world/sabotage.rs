@@ -32,6 +32,6 @@ pub enum Sabotage {
     ShiftedWrites,
     /// The watermark of an interrupted run is read as the end of the disk.
     WatermarkAhead,
-    /// A lease that is available is reported as run out: nobody can have written.
-    EvidenceForged,
+    /// A lease that has ended is renewed whatever was done to the target since: nobody can have written.
+    RenewalForged,
 }

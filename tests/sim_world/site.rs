@@ -101,6 +101,8 @@ impl Site {
             .then(|| request.get("x-ms-proposed-lease-id").map(|id| (request.path.clone(), id.to_owned())))
             .flatten();
         let head = request.method == "HEAD" && request.path.ends_with(BACKUP);
+        let renewing = request.get("x-ms-lease-action") == Some("renew");
+        let granting_anew = acquiring(&request);
         let sent_crc = request.get("x-ms-page-write").is_some();
         let mut answer = self.service.handle(request).await;
         if let Some((path, id)) = granting.filter(|_| answer.is_success()) {
@@ -113,8 +115,11 @@ impl Site {
             let end = answer.get("content-length").unwrap_or("0").to_owned();
             answer.set("x-ms-meta-pageferrywatermark", end);
         }
-        if head && self.is(Sabotage::EvidenceForged) && answer.get("x-ms-lease-state") == Some("available") {
+        if head && self.is(Sabotage::RenewalForged) && answer.get("x-ms-lease-state") == Some("available") {
             answer.set("x-ms-lease-state", "expired");
+        }
+        if renewing && self.is(Sabotage::RenewalForged) && !answer.is_success() {
+            answer = self.service.handle(granting_anew).await;
         }
         if self.is(Sabotage::SharedLease) {
             // Or the engine would see that it was granted another lease than its own.
@@ -210,6 +215,16 @@ fn granted(request: &Request) -> Response {
     let etag = "\"0x8DFFFFFFFFFFFFF\"";
     let answer = Response::new(status).with("etag", etag).with("last-modified", "Fri, 15 Jan 2027 08:00:00 GMT");
     if action == "break" { answer.with("x-ms-lease-time", "0") } else { answer.with("x-ms-lease-id", id) }
+}
+
+/// A request for the lease that `request` asks to be renewed.
+fn acquiring(request: &Request) -> Request {
+    let id = request.get("x-ms-lease-id").unwrap_or_default();
+    Request::new("PUT", &format!("{}?comp=lease", request.path))
+        .header("x-ms-version", "2021-12-02")
+        .header("x-ms-lease-action", "acquire")
+        .header("x-ms-lease-duration", "60")
+        .header("x-ms-proposed-lease-id", id.to_owned())
 }
 
 /// The same page write, a page further on.
