@@ -118,19 +118,16 @@ fn told(what: &str, begun: Instant, figures: &Figures) {
 #[test]
 fn a_sync_that_is_killed_again_and_again_ends_in_the_right_points() {
     let begun = Instant::now();
-    let deaths = Deaths { kills: 12, write_millis: 20, life_millis: 1000, wait_one_in: u32::MAX };
-    let figures = live(1, DISK, deaths);
-    assert_eq!(figures.kills, 12);
-    told("killed", begun, &figures);
-}
-
-#[test]
-fn a_sync_that_is_killed_goes_on_when_its_lease_has_run_out_by_itself() {
-    let begun = Instant::now();
-    let deaths = Deaths { kills: 1, write_millis: 20, life_millis: 1500, wait_one_in: 1 };
-    let figures = live(2, Shape { bytes: 32 << 20, ..DISK }, deaths);
-    assert_eq!(figures.waited, 1);
-    told("waited", begun, &figures);
+    let quick = Deaths { kills: 10, write_millis: 20, life_millis: 1000, wait_one_in: u32::MAX };
+    // Nobody touches the clock: the lease of the dead run runs out by itself.
+    let patient = Deaths { kills: 1, wait_one_in: 1, ..quick };
+    let (quick, patient) = std::thread::scope(|scope| {
+        let patient = scope.spawn(|| live(2, Shape { bytes: 32 << 20, ..DISK }, patient));
+        (live(1, DISK, quick), patient.join().unwrap())
+    });
+    told("the clock moved on", begun, &quick);
+    told("the clock left alone", begun, &patient);
+    assert_eq!((quick.kills, patient.waited), (10, 1));
 }
 
 /// `PAGEFERRY_KILLS=200 cargo test -p pageferry --test kill -- --ignored --nocapture hundreds`

@@ -5,6 +5,11 @@ use rand::rngs::StdRng;
 
 /// Changes `message` and says what was changed, with what stands around it.
 pub fn mangle(dice: &mut StdRng, message: &mut Vec<u8>) -> String {
+    if dice.random_bool(0.5)
+        && let Some(shifted) = shift(dice, message)
+    {
+        return shifted;
+    }
     let times = if dice.random_ratio(3, 4) { 1 } else { dice.random_range(2..=3) };
     let mut one = || {
         let (before, at) = (message.clone(), place(dice, message));
@@ -12,6 +17,36 @@ pub fn mangle(dice: &mut StdRng, message: &mut Vec<u8>) -> String {
         told(&before, message)
     };
     (0..times).map(|_| one()).collect::<Vec<_>>().join("; ")
+}
+
+/// Moves a range of whole pages elsewhere, or one end of it: the lie that makes the best sense.
+fn shift(dice: &mut StdRng, message: &mut Vec<u8>) -> Option<String> {
+    let places = |words: &[u8]| {
+        let found = message.windows(words.len()).enumerate().filter(|(_, window)| *window == words);
+        found.map(|(at, _)| at + words.len()).collect::<Vec<usize>>()
+    };
+    let [starts, ends, ranges] = [places(b"<Start>"), places(b"<End>"), places(b"x-ms-range: bytes=")];
+    let by = 512 * dice.random_range(1..16);
+    let figures = match (&ranges[..], starts.is_empty()) {
+        // Both ends, so that the length stays the same.
+        ([at], _) => vec![*at, at + 1 + message[*at..].iter().position(|byte| *byte == b'-')?],
+        ([], false) => {
+            let one = dice.random_range(0..starts.len());
+            [vec![starts[one]], vec![ends[one]], vec![starts[one], ends[one]]][dice.random_range(0..3)].clone()
+        }
+        _ => return None,
+    };
+    let (mut after, up) = (message.clone(), dice.random_bool(0.5));
+    for at in figures {
+        let length = after[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let figure: u64 = std::str::from_utf8(&after[at..at + length]).ok()?.parse().ok()?;
+        let figure = if up { figure + by } else { figure.checked_sub(by)? }.to_string();
+        // Another length would only break the message.
+        (figure.len() == length).then(|| after[at..at + length].copy_from_slice(figure.as_bytes()))?;
+    }
+    let told = told(message, &after);
+    *message = after;
+    Some(told)
 }
 
 /// Where to change something: in any line of the head alike, or in the body.
