@@ -82,9 +82,21 @@ impl Named<'_> {
     }
 
     fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
-        let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(AuthMode::parse).transpose()? };
-        Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags)
+        let resolved = self.auth.map(AuthMode::parse).transpose().and_then(|auth| {
+            let flags = Flags { sas: self.sas.map(str::to_owned), auth };
+            Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags)
+        });
+        resolved.map_err(|error| match error {
+            // A word is quoted. Whatever else was given may be a key that was meant for another flag or variable.
+            CredentialError::Mode(mode) if !is_word(&mode) => CredentialError::Mode("what was given".to_owned()),
+            error => error,
+        })
     }
+}
+
+/// Whether `text` could be the name of something.
+fn is_word(text: &str) -> bool {
+    text.len() <= 24 && text.chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_')
 }
 
 /// Whether a path holds the signature that belongs into a query, however often it was percent-encoded on its way here.

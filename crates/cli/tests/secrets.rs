@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A signature that nothing accepts.
 const WRONG_SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlacup&se=2099-01-01T00%3A00%3A00Z&sig=CANARYbirdSINGS%2Fin%2Bthe%2BcoalmineXYZ0123456789q%3D";
 
+/// A blob that the credentials of the development account are not for.
+const FAR: &str = "https://127.0.0.1:1/acct/disks/a";
+
 const TOKEN: &str = "eyJCANARYtoken.ofTheIdentityOfThisMachine.neverToBeSeenAnywhere";
 const PASSWORD: &str = "CANARYpassword~of-the-service-principal";
 const HEADER: &str = "CANARYheader-that-opens-the-identity-endpoint";
@@ -147,6 +150,10 @@ fn whoever_may_not_is_told_so_without_the_secret() {
         loudly(77, "a wrong SAS around", &[("AZURE_STORAGE_SAS_TOKEN", WRONG_SAS)], &words, path);
         let wrong = [("AZURE_STORAGE_ACCOUNT", DEV_ACCOUNT), ("AZURE_STORAGE_KEY", &key)];
         loudly(77, "a wrong key", &wrong, &words, path);
+        let mixed_up = [("AZURE_STORAGE_AUTH_MODE", &*key)];
+        loudly(2, "a key in place of a mode", &[], &[&words[..], &["--auth", &key]].concat(), path);
+        let far: Vec<&str> = words.iter().map(|word| if word.contains("://") { FAR } else { word }).collect();
+        loudly(2, "a key in the variable for the mode", &mixed_up, &far, path);
         for (code, string) in [(77, &account), (78, &no_base64), (78, &misspelt), (78, &no_value), (77, &with_sas)] {
             let string = [("AZURE_STORAGE_CONNECTION_STRING", &**string)];
             loudly(code, "a connection string", &string, &words, path);
