@@ -154,7 +154,7 @@ fn storms(first: u64, count: u32, streets: u64, hang: bool) {
 
 #[test]
 fn no_storm_makes_a_wrong_point() {
-    storms(0, 18, 3, false);
+    storms(0, 18, 6, false);
 }
 
 /// What becomes of a sync of which one message was changed so.
