@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pageferry_core::Pages;
 use pageferry_store::{ErrorKind, Source, Target};
-use pageferry_transfer::{Aimd, Progress, transfer};
+use pageferry_transfer::{Aimd, Brakes, Progress, transfer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::Event;
+use crate::lease::LAST_WORDS;
 use crate::look::Found;
 use crate::planning::{Planner, Tally, requests};
 use crate::run::Run;
@@ -32,12 +33,12 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let route = self.route();
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
-        let stop = self.stop(&halt);
+        let brakes = Brakes { stop: self.stop(&halt), abandon: self.abandon() };
         let (start, max) = options.in_flight;
         let mut pace = Aimd::new(start, max);
         let moving = async {
             let plan = requests(&mut planner);
-            let result = transfer(&route, plan, floor, options.budget, &mut pace, &progress, stop).await;
+            let result = transfer(&route, plan, floor, options.budget, &mut pace, &progress, brakes).await;
             moved.cancel();
             result
         };
@@ -46,9 +47,9 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let (mut progress, ending) = result?;
         progress.unknown_at = progress.unknown_at.max(watermarks);
         let Some(error) = self.failure(ending) else { return Ok((progress, planner.tally().clone())) };
-        if !matches!(error, ReplicateError::Fenced { .. }) {
+        if !matches!(error, ReplicateError::Fenced { .. } | ReplicateError::LeaseLost { .. }) {
             // The run ends here; what it achieved is worth a word, but only the word of the error is promised.
-            let _ = self.say_watermark(progress.watermark).await;
+            let _ = tokio::time::timeout(LAST_WORDS, self.say_watermark(progress.watermark)).await;
         }
         Err(error)
     }

@@ -71,6 +71,15 @@ pub enum ReplicateError {
         /// Who holds it.
         holder: String,
     },
+    /// The lease could not be renewed in time.
+    #[error(
+        "the lease of {target} could not be renewed in time, so that another run may hold it by now, and this one has \
+         stopped; run the same command again, it resumes"
+    )]
+    LeaseLost {
+        /// The target's address.
+        target: String,
+    },
     /// Our lease or epoch ended.
     #[error("another run took {target} over from this one, which has stopped writing: {cause}")]
     Fenced {
@@ -185,7 +194,9 @@ impl ReplicateError {
             },
             ReplicateError::State { error: StateError::NewerFormat(_), .. } => Class::Configuration,
             ReplicateError::State { .. } | ReplicateError::Foreign { .. } => Class::NotOurs,
-            ReplicateError::Listing { .. } | ReplicateError::Io { .. } => Class::Failed,
+            ReplicateError::Listing { .. } | ReplicateError::Io { .. } | ReplicateError::LeaseLost { .. } => {
+                Class::Failed
+            }
             ReplicateError::Busy { .. } => Class::Busy,
             ReplicateError::Fenced { .. } => Class::Fenced,
             ReplicateError::Gate { .. } | ReplicateError::Differs { .. } | ReplicateError::Footer { .. } => {

@@ -31,6 +31,8 @@ pub struct Hold<T> {
     machine: Arc<dyn Machine>,
     keeper: JoinHandle<()>,
     lost: CancellationToken,
+    /// Cancelled as well where the service has said so.
+    taken: CancellationToken,
     doubt: Doubt,
 }
 
@@ -71,6 +73,9 @@ pub struct Before {
 
 /// How long to wait between two tries to take a lease that somebody holds.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a run that ends waits for the answer to each thing that it still has to say.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How often the target may have changed between a look at it and the request for its lease, before that counts as held.
 const CHANGES_MAX: u32 = 3;
@@ -124,10 +129,11 @@ impl<T: Target> Hold<T> {
     }
 
     fn keeping(target: &Arc<T>, id: LeaseId, options: &Options, sent: Duration) -> Hold<T> {
-        let (lost, machine) = (CancellationToken::new(), Arc::clone(&options.machine));
-        let keeper = keep(target, &id, options.lease, &machine, sent, &lost);
+        let (lost, taken) = (CancellationToken::new(), CancellationToken::new());
+        let machine = Arc::clone(&options.machine);
+        let keeper = keep(target, &id, options.lease, &machine, sent, (&lost, &taken));
         let (target, doubt) = (Arc::clone(target), Doubt::default());
-        Hold { target, id, duration: options.lease, machine, keeper, lost, doubt }
+        Hold { target, id, duration: options.lease, machine, keeper, lost, taken, doubt }
     }
 
     /// The id that every mutating request carries.
@@ -138,6 +144,11 @@ impl<T: Target> Hold<T> {
     /// Completes when the lease is lost, or may be.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Whether the service has said that the lease is no longer ours.
+    pub fn is_taken(&self) -> bool {
+        self.taken.is_cancelled()
     }
 
     /// Whether a request of ours may still be on its way.
@@ -156,7 +167,8 @@ impl<T: Target> Hold<T> {
         self.id = id;
         let sent = self.machine.uptime();
         self.target.renew(&self.id).await.map_err(|error| fenced(&*self.target, error))?;
-        self.keeper = keep(&self.target, &self.id, self.duration, &self.machine, sent, &self.lost);
+        let tokens = (&self.lost, &self.taken);
+        self.keeper = keep(&self.target, &self.id, self.duration, &self.machine, sent, tokens);
         if receipt.unknown_at.is_some() {
             self.doubt.note();
         }
@@ -187,7 +199,7 @@ impl<T: Target> Hold<T> {
             self.target.acquire(&self.id, LEASE_MIN, Some(&etag)).await
         };
         // Should this fail, the lease runs out a little later.
-        let _ = shorten.await;
+        let _ = tokio::time::timeout(LAST_WORDS, shorten).await;
     }
 }
 
@@ -260,9 +272,10 @@ fn keep<T: Target>(
     duration: Duration,
     machine: &Arc<dyn Machine>,
     sent: Duration,
-    lost: &CancellationToken,
+    (lost, taken): (&CancellationToken, &CancellationToken),
 ) -> JoinHandle<()> {
-    let (target, id, machine, lost) = (Arc::clone(target), id.clone(), Arc::clone(machine), lost.clone());
+    let (target, id, machine) = (Arc::clone(target), id.clone(), Arc::clone(machine));
+    let (lost, taken) = (lost.clone(), taken.clone());
     tokio::spawn(async move {
         let mut latest = sent + duration * 2 / 3;
         loop {
@@ -276,6 +289,10 @@ fn keep<T: Target>(
             match tokio::time::timeout(left, target.renew(&id)).await {
                 Ok(Ok(())) => latest = sent + duration * 2 / 3,
                 Ok(Err(error)) if error.kind() != ErrorKind::Fenced && machine.uptime() < latest => {}
+                Ok(Err(error)) if error.kind() == ErrorKind::Fenced => {
+                    taken.cancel();
+                    return lost.cancel();
+                }
                 _ => return lost.cancel(),
             }
         }

@@ -1,6 +1,7 @@
 //! A step under way: what stays the same from its epoch to its seal, and what it says of itself on the target.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
 use pageferry_core::next::{Point, Start};
@@ -19,6 +20,9 @@ use crate::look::{Found, Picture};
 use crate::planning::Tally;
 use crate::settle::fenced;
 use crate::take::{Evidence, Touched};
+
+/// How long a run that was asked to stop waits for what is in flight.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What a step shall do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,15 +116,30 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         }
     }
 
+    /// Completes when nothing is worth waiting for: without the lease the service refuses whatever is still under way, and
+    /// a run that was asked to stop has other things to do than to wait for a service that has fallen silent.
+    pub(crate) async fn abandon(&self) {
+        let out_of_grace = async {
+            self.engine.options.stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.hold.lost().cancelled() => {}
+            () = out_of_grace => {}
+        }
+    }
+
     /// Why a transfer did not complete.
     pub(crate) fn failure(&self, ending: Ending) -> Option<ReplicateError> {
         let target = &*self.engine.target;
         match ending {
             Ending::Complete => None,
-            _ if self.hold.lost().is_cancelled() => Some(ReplicateError::Fenced {
+            _ if self.hold.is_taken() => Some(ReplicateError::Fenced {
                 target: target.address(),
-                cause: "the lease could not be renewed".to_owned(),
+                cause: "the lease is no longer ours".to_owned(),
             }),
+            _ if self.hold.lost().is_cancelled() => Some(ReplicateError::LeaseLost { target: target.address() }),
             Ending::Stopped => Some(ReplicateError::Interrupted),
             Ending::Failed(error) => Some(fenced(target, error)),
         }

@@ -10,7 +10,7 @@ use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
 use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::StepReport;
-use crate::lease::{Hold, quiesce};
+use crate::lease::{Hold, LAST_WORDS, quiesce};
 use crate::look::{self, Found, Picture, probe};
 use crate::options::Options;
 use crate::seal::take_point;
@@ -129,14 +129,14 @@ pub(crate) async fn let_go<T: Target, R>(
     result: Result<R, ReplicateError>,
 ) -> Result<R, ReplicateError> {
     match &result {
-        Err(ReplicateError::Fenced { .. }) => drop(hold),
+        Err(ReplicateError::Fenced { .. } | ReplicateError::LeaseLost { .. }) => drop(hold),
         // Words that name our lease can be trusted by whoever can still renew it, so it must be left to run out.
         Err(_) if hold.doubt().is_open() || names_lease(target, hold.id()).await => hold.lapse().await,
         // The next run must wait, and an ended lease tells it so.
         Ok(_) if hold.doubt().is_open() => hold.lapse().await,
         // Should the release fail, the lease runs out, and the next run waits a little.
         _ => {
-            let _ = hold.release().await;
+            let _ = tokio::time::timeout(LAST_WORDS, hold.release()).await;
         }
     }
     result
@@ -144,9 +144,11 @@ pub(crate) async fn let_go<T: Target, R>(
 
 /// Whether the target's words name `lease`, or may.
 async fn names_lease<T: Target>(target: &Arc<T>, lease: &LeaseId) -> bool {
-    match target.properties(&View::Base).await {
-        Ok(now) => State::from_metadata(&now.metadata).is_ok_and(|state| state.is_some_and(|s| s.lease() == lease.0)),
-        Err(_) => true,
+    match tokio::time::timeout(LAST_WORDS, target.properties(&View::Base)).await {
+        Ok(Ok(now)) => {
+            State::from_metadata(&now.metadata).is_ok_and(|state| state.is_some_and(|s| s.lease() == lease.0))
+        }
+        _ => true,
     }
 }
 

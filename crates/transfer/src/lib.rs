@@ -73,6 +73,15 @@ pub enum Ending {
     Failed(StoreError),
 }
 
+/// How a transfer is ended early.
+#[derive(Debug)]
+pub struct Brakes<S, A> {
+    /// When it completes, no more is sent, and what is in flight settles.
+    pub stop: S,
+    /// When it completes, nothing is waited for any more.
+    pub abandon: A,
+}
+
 /// What to copy from and to.
 #[derive(Debug)]
 pub struct Route<S, T> {
@@ -90,8 +99,7 @@ pub struct Route<S, T> {
 
 /// Carries out `changes`, which ascend, are disjoint, and fit one request each.
 ///
-/// `floor` is a watermark reached before. `stop` ends the sending when it completes. Progress goes to `progress`, and the
-/// final state of it is returned. An error from the stream of changes ends the transfer as a failed change does.
+/// `floor` is a watermark reached before. Progress goes to `progress`, and the final state of it is returned. An error from the stream of changes ends the transfer as a failed change does.
 pub async fn transfer<S: Source, T: Target, E>(
     route: &Route<S, T>,
     changes: impl Stream<Item = Result<Change, E>> + Send,
@@ -99,10 +107,10 @@ pub async fn transfer<S: Source, T: Target, E>(
     budget: Budget,
     pace: &mut dyn Pace,
     progress: &watch::Sender<Progress>,
-    stop: impl Future<Output = ()> + Send,
+    brakes: Brakes<impl Future<Output = ()> + Send, impl Future<Output = ()> + Send>,
 ) -> Result<(Progress, Ending), E> {
     let mut changes = std::pin::pin!(changes.fuse());
-    let mut stop = std::pin::pin!(stop);
+    let (mut stop, mut abandon) = (std::pin::pin!(brakes.stop), std::pin::pin!(brakes.abandon));
     let mut work = Work {
         compare: route.compare,
         tracker: Tracker::new(floor),
@@ -124,6 +132,13 @@ pub async fn transfer<S: Source, T: Target, E>(
         let full = work.in_flight.len() >= budget.requests.min(pace.in_flight_max());
         tokio::select! {
             biased;
+            () = &mut abandon => {
+                if !matches!(ending, Ending::Failed(_)) {
+                    ending = Ending::Stopped;
+                }
+                work.abandon();
+                break;
+            }
             () = &mut stop, if sending => {
                 sending = false;
                 ending = Ending::Stopped;
@@ -183,6 +198,15 @@ impl Work {
         let (view, fence, compare) = (route.view.clone(), route.fence.clone(), route.compare);
         self.in_flight.spawn(async move { relay::relay(&*source, &view, &*target, &fence, change, compare).await });
         self.now.in_flight = self.in_flight.len();
+    }
+
+    /// Waits for nothing any more. What was under way may have been applied, or may still be.
+    fn abandon(&mut self) {
+        if !self.in_flight.is_empty() {
+            self.in_flight.abort_all();
+            self.now.unknown_at = Some(Instant::now());
+            self.now.in_flight = 0;
+        }
     }
 
     fn settle(&mut self, settled: Settled) {

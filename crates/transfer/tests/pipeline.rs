@@ -9,7 +9,7 @@ use pageferry_core::{Change, Etag, PageRange, Pages};
 use pageferry_store::faulty::Faulty;
 use pageferry_store::slowed::Slowed;
 use pageferry_store::{ErrorKind, Fence, LeaseId, Memory, Source, StoreError, Target, View};
-use pageferry_transfer::{Budget, Ending, Fixed, Progress, Route, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Fixed, Progress, Route, transfer};
 use tokio::sync::watch;
 
 const POLICY: ChunkPolicy = ChunkPolicy { write_max: Pages::new(4), clear_max: Pages::new(1000) };
@@ -39,10 +39,37 @@ async fn run<S: Source, T: Target>(
     in_flight: usize,
     stop: impl Future<Output = ()> + Send,
 ) -> (Progress, Ending) {
+    braked(source, target, fence, (changes, budget, in_flight), Brakes { stop, abandon: std::future::pending() }).await
+}
+
+async fn braked<S: Source, T: Target>(
+    source: S,
+    target: T,
+    fence: Fence,
+    (changes, budget, in_flight): (&[Change], Budget, usize),
+    brakes: Brakes<impl Future<Output = ()> + Send, impl Future<Output = ()> + Send>,
+) -> (Progress, Ending) {
     let route = Route { source: Arc::new(source), view: View::Base, target: Arc::new(target), fence, compare: false };
     let chunks: Vec<_> = changes.iter().flat_map(|change| cut(*change, &POLICY)).map(Ok::<_, StoreError>).collect();
     let (progress, _) = watch::channel(Progress::default());
-    transfer(&route, stream::iter(chunks), Pages::ZERO, budget, &mut Fixed(in_flight), &progress, stop).await.unwrap()
+    transfer(&route, stream::iter(chunks), Pages::ZERO, budget, &mut Fixed(in_flight), &progress, brakes).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_abandoned_is_not_waited_for_and_its_outcome_is_not_known() {
+    let (source, target, fence) = pair().await;
+    let target = Slowed::new(target, Duration::from_secs(1000));
+    let begun = tokio::time::Instant::now();
+    let brakes = Brakes {
+        stop: tokio::time::sleep(Duration::from_secs(1)),
+        abandon: tokio::time::sleep(Duration::from_secs(3)),
+    };
+    let work = (&[Change::write(range(0, 64))][..], Budget::default(), 4);
+    let (progress, ending) = braked(source, target, fence, work, brakes).await;
+    assert!(matches!(ending, Ending::Stopped), "{ending:?}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    assert_eq!(progress.unknown_at, Some(tokio::time::Instant::now()));
+    assert_eq!(progress.watermark, Pages::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
