@@ -1,9 +1,9 @@
 //! Addresses with a SAS, connection strings, and text that others wrote: no secret gets out.
 //!
 //! The secret of an input is the word `TELLTALE`, wherever it stands; it begins with no hexadecimal digit, so that no
-//! percent-encoding makes one. Where a secret can stand by the rules of the format
-//! (the query of an address, the values of a connection string, behind `sig=`), no `Display`, `Debug` or error may show
-//! it. Elsewhere it is a name like any other.
+//! percent-encoding makes one. Where a secret can stand by the rules of the format (the query of an address, the values
+//! of a connection string, behind `sig=`), no `Display`, `Debug` or error may show it. Elsewhere it is a name like any
+//! other.
 
 #![no_main]
 
