@@ -83,7 +83,12 @@ impl<S: Source, T: Target> Run<'_, S, T> {
                 continue;
             }
             due = Instant::now() + every;
-            match self.say_watermark(now.watermark).await {
+            let said_it = tokio::select! {
+                biased;
+                said_it = self.say_watermark(now.watermark) => said_it,
+                () = self.abandon() => return Ok(Some(Instant::now())),
+            };
+            match said_it {
                 Ok(()) => said = now.watermark,
                 Err(ReplicateError::Store(error)) if error.kind() == ErrorKind::Unknown => {
                     unknown_at = Some(Instant::now());
