@@ -16,7 +16,7 @@ use pageferry_tests::sim_world::{Scale, live, many, wanted};
 
 #[test]
 fn no_seed_makes_a_false_point() {
-    many(wanted(4_000), Scale::Small, &[], 20).judge("simulator");
+    many(wanted(30_000), Scale::Small, &[], 20).judge("simulator");
 }
 
 /// The same seed makes the same world, to the last request.
