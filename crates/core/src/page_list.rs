@@ -120,9 +120,11 @@ impl PageListReader {
             let used = self.document.read(bytes, entries)?;
             self.pending.extend_from_slice(&bytes[used..]);
         } else {
+            // The third byte of a token may already show that it is none: `<!?`.
+            let young = self.pending.len() < 3;
             self.pending.extend_from_slice(bytes);
             // What is pending is one unfinished token, and no other byte ends one: do not scan it again in vain.
-            if bytes.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b';')) {
+            if young || bytes.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b';')) {
                 let used = self.document.read(&self.pending, entries)?;
                 self.pending.drain(..used);
             }

@@ -115,6 +115,15 @@ fn each_fault_has_its_name() {
 }
 
 #[test]
+fn what_cannot_become_a_token_is_refused_at_once_however_it_is_cut() {
+    for body in ["<!?", "<!D", "<PageList>12<!?"] {
+        let whole = read([body.as_bytes()]);
+        assert!(!matches!(whole, Err(PageListError::Truncated(_))), "{body}: {whole:?}");
+        assert_eq!(read(body.as_bytes().chunks(1)), whole, "{body}");
+    }
+}
+
+#[test]
 fn one_token_cannot_fill_memory() {
     let bodies = ["<PageList><NextMarker>", "<PageList a='", "<PageList><!-- ", "<PageList>&", "", "<a"];
     for (start, fill) in bodies.iter().flat_map(|start| [(start, b'a'), (start, b' '), (start, b';')]) {
