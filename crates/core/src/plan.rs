@@ -232,11 +232,31 @@ mod tests {
     #[test]
     fn a_request_is_a_power_of_two_that_the_service_takes() {
         for bytes in [512, 4096, WRITE_BYTES_MAX] {
-            assert!(ChunkPolicy::with_request_bytes(bytes).is_ok(), "{bytes}");
+            assert_eq!(ChunkPolicy::with_request_bytes(bytes).map(|policy| policy.write_max.bytes()), Ok(bytes));
         }
         for bytes in [0, 256, 513, 3 << 20, WRITE_BYTES_MAX * 2] {
             assert!(ChunkPolicy::with_request_bytes(bytes).is_err(), "{bytes}");
         }
+    }
+
+    #[test]
+    fn a_summary_counts_the_requests_that_are_sent() {
+        let policy = ChunkPolicy { write_max: Pages::new(4), clear_max: Pages::new(8) };
+        let writes = [range(2, 13), range(40, 41), range(48, 52)].map(Change::write);
+        let clears = [range(13, 30), range(56, 64)].map(Change::clear);
+        let mut summary = PlanSummary::default();
+        writes.iter().chain(&clears).for_each(|change| summary.count(*change, &policy));
+        let sent = |changes: &[Change]| changes.iter().flat_map(|change| cut(*change, &policy)).count() as u64;
+        let expected = PlanSummary {
+            write_ranges: 3,
+            write_pages: Pages::new(16),
+            write_requests: sent(&writes),
+            clear_ranges: 2,
+            clear_pages: Pages::new(25),
+            clear_requests: sent(&clears),
+        };
+        assert_eq!(summary, expected);
+        assert_eq!((sent(&writes), sent(&clears), summary.requests()), (6, 4, 10));
     }
 
     #[test]

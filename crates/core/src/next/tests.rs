@@ -96,6 +96,8 @@ fn a_sealed_target_goes_on_from_its_newest_point() {
     assert_eq!(check(Some(&target), &["1", "2"], &Want::Next, false), "= 2");
     assert_eq!(check(Some(&target), &["1"], &Want::Next, false), "= 2", "nothing newer: its parent may be gone");
     assert_eq!(check(Some(&target), &["1", "2", "3"], &to("1"), false), "OutOfOrder");
+    assert_eq!(check(Some(&target), &["1", "2", "3"], &to("2"), false), "= 2");
+    assert_eq!(check(Some(&target), &["1", "2", "3", "4"], &to("4"), false), "2>4 clean");
     assert_eq!(check(Some(&target), &["1", "3"], &Want::Next, false), "ParentGone");
 }
 
@@ -104,6 +106,7 @@ fn a_sealed_target_without_its_point_is_finished_only_with_evidence() {
     let target = TargetView { points: vec![point("1", "1")], ..sealed("2") };
     assert_eq!(check(Some(&target), &["1", "2", "3"], &Want::Next, true), "! 2");
     assert_eq!(check(Some(&target), &["1", "2", "3"], &Want::Next, false), "1>2 dirty");
+    assert_eq!(check(Some(&target), &["1"], &Want::Next, false), "1>1 dirty", "its last words are no point");
 }
 
 #[test]
@@ -148,6 +151,43 @@ fn a_broken_chain_begins_anew_with_the_next_newer_snapshot() {
 }
 
 #[test]
+fn what_seeding_anew_resolves_is_told_from_what_it_must_not_touch() {
+    let (a, b, id) = (disk(), disk(), SnapshotId::new("1"));
+    let (from_bytes, to_bytes) = (2, 1);
+    for conflict in [
+        Conflict::Recreated { have: a.clone(), got: b.clone() },
+        Conflict::ParentGone(id.clone()),
+        Conflict::ParentReplaced(id.clone()),
+        Conflict::Shrunk { from_bytes, to_bytes },
+        Conflict::AcrossBoundary { from_bytes, to_bytes },
+    ] {
+        assert!(conflict.is_broken_chain(), "{conflict}");
+    }
+    for conflict in [
+        Conflict::NotOurs,
+        Conflict::OtherDisk { have: a, got: b },
+        Conflict::OutOfOrder { asked: id.clone(), newest: id.clone() },
+        Conflict::NoSuchSnapshot(id),
+        Conflict::NoSnapshots,
+        Conflict::TooLarge(1),
+    ] {
+        assert!(!conflict.is_broken_chain(), "{conflict}");
+    }
+}
+
+#[test]
+fn a_disk_of_exactly_the_largest_size_is_backed_up() {
+    let largest = Pages::from_bytes(BLOB_BYTES_MAX).unwrap();
+    let one_more = Pages::new(largest.count() + 1);
+    for (size, fits) in [(largest, true), (one_more, false)] {
+        let mut offered = source(&["3"]);
+        offered.offers[0].size = size;
+        assert_eq!(next_step(None, &offered, &Want::Next, false).is_ok(), fits, "a seed of {size:?}");
+        assert_eq!(reseed_step(&sealed("2"), &offered, &Want::Next).is_ok(), fits, "seeded anew with {size:?}");
+    }
+}
+
+#[test]
 fn a_blob_without_our_words_is_never_written() {
     let target = TargetView { state: None, points: Vec::new() };
     assert_eq!(check(Some(&target), &["1"], &Want::Next, true), "NotOurs");
@@ -170,6 +210,10 @@ fn sizes_that_a_difference_cannot_express_are_refused() {
     assert!(matches!(step(3 * TIB, 5 * TIB), Err(Conflict::AcrossBoundary { .. })));
     assert!(matches!(step(3_900_000_000_000, 4_200_000_000_000), Err(Conflict::AcrossBoundary { .. })));
     assert_eq!(step(4 * TIB + 512, 4 * TIB + 512), Ok(()));
+    assert_eq!(step(3_900_000_000_000, 4_000_000_000_000 + 512), Ok(()), "with its footer, it is still below");
+    assert!(matches!(step(3_900_000_000_000, 4_000_000_000_000 + 1024), Err(Conflict::AcrossBoundary { .. })));
+    assert!(matches!(step(4 * TIB + 512, 5 * TIB), Err(Conflict::AcrossBoundary { .. })));
+    assert_eq!(step(4 * TIB + 1024, 5 * TIB), Ok(()));
     assert_eq!(step(5 * TIB, 6 * TIB), Ok(()));
 }
 
