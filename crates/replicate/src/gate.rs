@@ -167,6 +167,120 @@ pub(crate) async fn read_footer<S: Source>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
+    use bytes::Bytes;
+    use pageferry_core::Metadata;
+    use pageferry_store::faulty::Faulty;
+    use pageferry_store::{Fence, LeaseId, Memory, PageData, StoreError};
+    use std::time::Duration;
+
+    const PAGES: u64 = 8;
+
+    fn range(start: u64, end: u64) -> PageRange {
+        PageRange::new(Pages::new(start), Pages::new(end)).unwrap()
+    }
+
+    fn fence() -> Fence {
+        Fence { lease: LeaseId("mine".into()), epoch: 1 }
+    }
+
+    /// A disk with four pages of data and a footer, its copy on a target that run `r` holds in its first epoch, and the
+    /// claim that they are the same.
+    async fn copied() -> (Memory, Memory, Claim) {
+        let (source, target) = (Memory::empty("source", Pages::new(PAGES)), Memory::empty("target", Pages::new(PAGES)));
+        let footer = PageData::new(Bytes::copy_from_slice(&Footer::for_size(PAGES * 512, [1; 16], 0).to_bytes()));
+        for (blob, epoch) in [(&source, 1), (&target, 1)] {
+            blob.poke(range(0, 4), 1);
+            blob.acquire(&fence().lease, Duration::from_secs(60), None).await.unwrap();
+            let words = Metadata::from([("pageferryrun".to_owned(), "r".to_owned())]);
+            let etag = blob.set_metadata(&words, &fence().lease, None).await.unwrap();
+            blob.raise_sequence(epoch, &fence().lease, &etag).await.unwrap();
+            blob.write(range(PAGES - 1, PAGES), &footer, &fence()).await.unwrap();
+        }
+        let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
+        let picture = Picture { id, since: None, size: Pages::new(PAGES) };
+        let claim = Claim { picture, since: None, by_content: false, run: "r".into(), epoch: 1 };
+        (source, target, claim)
+    }
+
+    async fn ask(source: &Memory, target: &Memory, claim: &Claim) -> Result<u64, ReplicateError> {
+        let engine = Engine::new(source.clone(), target.clone(), Options::default());
+        gate(&engine, claim).await.map(|passed| passed.settled_by_content.count())
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_no_longer_this_runs_does_not_pass() {
+        let (source, target, claim) = copied().await;
+        assert!(matches!(ask(&source, &target, &claim).await, Ok(0)));
+        let size = Picture { size: Pages::new(PAGES + 1), ..claim.picture.clone() };
+        for other in [
+            Claim { epoch: 2, ..claim.clone() },
+            Claim { run: "another".into(), ..claim.clone() },
+            Claim { picture: size, ..claim.clone() },
+        ] {
+            let asked = ask(&source, &target, &other).await;
+            assert!(matches!(asked, Err(ReplicateError::Fenced { .. })), "{other:?}: {asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn just_the_pages_in_doubt_are_read() {
+        let (source, target, claim) = copied().await;
+        assert!(matches!(ask(&source, &target, &Claim { by_content: true, ..claim.clone() }).await, Ok(5)));
+        target.poke(range(5, 7), 0);
+        assert!(matches!(ask(&source, &target, &claim).await, Ok(2)), "allocated here alone, and zeros on both sides");
+        target.poke(range(5, 6), 9);
+        let asked = ask(&source, &target, &claim).await;
+        assert!(
+            matches!(&asked, Err(ReplicateError::Gate { ranges, .. }) if ranges.named() == [range(5, 6)]),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_source_changed_and_the_target_did_not_is_found() {
+        let (source, target, claim) = copied().await;
+        let (since, _) = target.snapshot(Some(&fence().lease), None).await.unwrap();
+        source.poke(range(2, 3), 7);
+        let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
+        let picture = Picture { id, since: Some(claim.picture.id.clone()), ..claim.picture.clone() };
+        let claim = Claim { picture, since: Some(since), ..claim };
+        let asked = ask(&source, &target, &claim).await;
+        assert!(
+            matches!(&asked, Err(ReplicateError::Gate { ranges, .. }) if ranges.named() == [range(2, 3)]),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_footer_that_no_tracker_saw_change_is_compared() {
+        let (source, target, claim) = copied().await;
+        target.poke(range(PAGES - 1, PAGES), 9);
+        let asked = ask(&source, &target, &claim).await;
+        let last = range(PAGES - 1, PAGES);
+        assert!(matches!(&asked, Err(ReplicateError::Gate { ranges, .. }) if ranges.named() == [last]), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn only_a_change_of_the_base_makes_it_start_again() {
+        for (kind, starts) in [(ErrorKind::Changed, 3), (ErrorKind::Transient, 1)] {
+            let (source, target, claim) = copied().await;
+            let lists = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let counted = std::sync::Arc::clone(&lists);
+            let failing = Faulty::new(target, move |operation, _| {
+                (operation == "Get Page Ranges").then(|| {
+                    counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    StoreError::new(kind, operation, "target", "as told")
+                })
+            });
+            let asked = gate(&Engine::new(source, failing, Options::default()), &claim).await;
+            match kind {
+                ErrorKind::Changed => assert!(matches!(asked, Err(ReplicateError::Foreign { .. })), "{asked:?}"),
+                _ => assert!(matches!(asked, Err(ReplicateError::Store(_))), "{asked:?}"),
+            }
+            assert_eq!(lists.load(std::sync::atomic::Ordering::Relaxed), starts);
+        }
+    }
 
     #[test]
     fn the_lists_settle_what_they_can_and_doubt_the_rest() {

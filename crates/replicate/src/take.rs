@@ -144,3 +144,75 @@ pub fn lists<S: Source, T: Source>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef};
+    use pageferry_core::next::TargetView;
+    use pageferry_core::{Etag, Metadata, Pages};
+    use pageferry_store::Properties;
+
+    fn properties(etag: &str, lease: LeaseState) -> Properties {
+        Properties {
+            size: Pages::new(8),
+            etag: Etag::new(etag),
+            sequence: 7,
+            lease,
+            created: "then".to_owned(),
+            metadata: Metadata::new(),
+            copy_pending: false,
+        }
+    }
+
+    fn sealed(epoch: u64) -> Seal {
+        Seal {
+            disk: DiskId::new("https://a/c/d", "then"),
+            snapshot: SnapshotRef { id: SnapshotId::new("1"), etag: Etag::new("e") },
+            parent: None,
+            plan: "p".into(),
+            written_bytes: 0,
+            cleared_bytes: 0,
+            run: "r".into(),
+            lease: "l".into(),
+            epoch,
+            sealed_at: "t".into(),
+        }
+    }
+
+    fn found(state: State) -> Found {
+        let view = TargetView { state: Some(state), points: Vec::new() };
+        Found { properties: properties("now", LeaseState::Leased), view }
+    }
+
+    fn before(etag: &str, lease: LeaseState, waited: bool, renewed: bool) -> Before {
+        Before { properties: properties(etag, lease), waited, renewed }
+    }
+
+    #[test]
+    fn nobody_has_touched_it_only_where_lease_epoch_and_tag_say_so() {
+        let untouched = |etag, renewed, epoch| {
+            let before = before(etag, LeaseState::Expired, false, renewed);
+            Evidence::of(&before, &found(State::Sealed(sealed(epoch)))).untouched
+        };
+        assert!(untouched("now", true, 7));
+        assert!(!untouched("now", true, 6), "an epoch was begun that left no words");
+        assert!(!untouched("now", false, 7), "somebody may have written when the lease had ended");
+        assert!(!untouched("then", true, 7), "somebody wrote before it was taken");
+        assert!(!untouched("then", false, 6));
+    }
+
+    #[test]
+    fn a_hand_over_is_clean_only_where_nothing_can_be_on_its_way() {
+        let unclean =
+            |state: State, lease, waited| Evidence::of(&before("now", lease, waited, false), &found(state)).unclean;
+        let applying = State::Applying(Mark::after_damage(&sealed(7)));
+        assert!(!unclean(State::Sealed(sealed(7)), LeaseState::Available, false));
+        assert!(!unclean(State::Restored(sealed(7)), LeaseState::Available, false));
+        assert!(unclean(applying, LeaseState::Available, false), "its run did not reach a seal");
+        assert!(unclean(State::Sealed(sealed(7)), LeaseState::Expired, false), "its run did not give it back");
+        assert!(unclean(State::Sealed(sealed(7)), LeaseState::Broken, false));
+        assert!(unclean(State::Sealed(sealed(7)), LeaseState::Available, true), "another run held it until now");
+        assert!(!Evidence::handed_over().unclean && !Evidence::handed_over().untouched);
+    }
+}
