@@ -93,3 +93,65 @@ pub async fn take_point<T: Target>(
         ReplicateError::from,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pageferry_core::lineage::{DiskId, SnapshotRef};
+    use pageferry_core::{Pages, SnapshotId};
+    use pageferry_store::{Memory, Source, View};
+    use std::sync::Arc;
+
+    fn words() -> Seal {
+        Seal {
+            disk: DiskId::new("https://a/c/d", "then"),
+            snapshot: SnapshotRef { id: SnapshotId::new("1"), etag: Etag::new("e") },
+            parent: None,
+            plan: "p".into(),
+            written_bytes: 0,
+            cleared_bytes: 0,
+            run: "r".into(),
+            lease: "l".into(),
+            epoch: 1,
+            sealed_at: "t".into(),
+        }
+    }
+
+    async fn etag(target: &Memory) -> Etag {
+        target.properties(&View::Base).await.unwrap().etag
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_base_that_changes_after_its_seal_is_no_point() {
+        let (target, options) = (Arc::new(Memory::empty("target", Pages::new(1))), Options::default());
+        let (hold, _) = Hold::take(&target, &options).await.unwrap();
+        let sealed = etag(&target).await;
+        target.poke(pageferry_core::PageRange::whole(Pages::new(1)).unwrap(), 1);
+        let made = take_point(&*target, "r", &hold, &sealed, &options).await;
+        assert!(matches!(made, Err(ReplicateError::Fenced { .. })), "{made:?}");
+        assert!(target.snapshots().await.unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_lost_is_not_waited_for() {
+        let (target, options) = (Arc::new(Memory::empty("target", Pages::new(1))), Options::default());
+        let (hold, _) = Hold::take(&target, &options).await.unwrap();
+        target.break_now().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let made = take_point(&*target, "r", &hold, &etag(&target).await, &options).await;
+        assert!(matches!(made, Err(ReplicateError::Fenced { .. })), "{made:?}");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_of_another_base_is_not_taken_for_the_point() {
+        let (target, options) = (Arc::new(Memory::empty("target", Pages::new(1))), Options::default());
+        let (hold, _) = Hold::take(&target, &options).await.unwrap();
+        let tag = etag(&target).await;
+        let point = seal(&*target, words(), &Metadata::new(), &hold, &tag, &options).await.unwrap();
+        assert_eq!((point.seal.run.as_str(), point.etag), ("r", etag(&target).await));
+        target.poke(pageferry_core::PageRange::whole(Pages::new(1)).unwrap(), 1);
+        let again = take_point(&*target, "r", &hold, &etag(&target).await, &options).await;
+        assert!(matches!(again, Err(ReplicateError::Foreign { .. })), "{again:?}");
+    }
+}
