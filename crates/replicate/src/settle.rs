@@ -164,6 +164,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_late_copy_of_ours_is_not_somebody_else() {
+        let (blob, lease, etag) = target().await;
+        let (tries, doubt) = (Cell::new(0), Doubt::default());
+        let done = settled(
+            &blob,
+            &etag,
+            &doubt,
+            |now| now.sequence == 7,
+            || async {
+                tries.set(tries.get() + 1);
+                if tries.get() == 1 {
+                    return Err(lost());
+                }
+                blob.raise_sequence(7, &lease, &etag).await?;
+                blob.raise_sequence(7, &lease, &etag).await
+            },
+        );
+        assert_eq!(done.await.unwrap(), blob.properties(&View::Base).await.unwrap().etag);
+        assert!(doubt.is_open(), "there may be another copy of it");
+    }
+
+    #[tokio::test]
+    async fn the_same_value_by_somebody_else_is_not_ours() {
+        let (blob, lease, etag) = target().await;
+        blob.raise_sequence(7, &lease, &etag).await.unwrap();
+        let doubt = Doubt::default();
+        let done = raise_epoch(&blob, 7, &lease, &etag, &doubt).await;
+        assert!(matches!(done, Err(ReplicateError::Fenced { .. })), "{done:?}");
+        assert!(!doubt.is_open(), "it was answered");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_final() {
+        for kind in [ErrorKind::Fenced, ErrorKind::Denied] {
+            let (blob, _, etag) = target().await;
+            let (tries, doubt) = (Cell::new(0), Doubt::default());
+            let done = settled(
+                &blob,
+                &etag,
+                &doubt,
+                |_| false,
+                || async {
+                    tries.set(tries.get() + 1);
+                    Err(StoreError::new(kind, "Set Blob Properties", "target", "as told"))
+                },
+            );
+            match (kind, done.await) {
+                (ErrorKind::Fenced, Err(ReplicateError::Fenced { .. })) => {}
+                (ErrorKind::Denied, Err(ReplicateError::Store(_))) => {}
+                (_, done) => panic!("{kind:?}: {done:?}"),
+            }
+            assert_eq!(tries.get(), 1, "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn somebody_elses_change_fences() {
         let (blob, lease, etag) = target().await;
         blob.poke(pageferry_core::PageRange::whole(Pages::new(1)).unwrap(), 1);
