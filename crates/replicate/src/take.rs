@@ -161,6 +161,7 @@ mod tests {
             lease,
             created: "then".to_owned(),
             metadata: Metadata::new(),
+            premium: false,
             copy_pending: false,
         }
     }
@@ -182,7 +183,7 @@ mod tests {
 
     fn found(state: State) -> Found {
         let view = TargetView { state: Some(state), points: Vec::new() };
-        Found { properties: properties("now", LeaseState::Leased), view }
+        Found { properties: properties("now", LeaseState::Leased), view, snapshots: 0 }
     }
 
     fn before(etag: &str, lease: LeaseState, waited: bool, renewed: bool) -> Before {
