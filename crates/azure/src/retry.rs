@@ -175,9 +175,7 @@ fn theirs(retry_after: Option<RetryAfter>, now: SystemTime) -> Duration {
 fn judge(operation: Operation, fault: &Fault, tally: &mut Tally) -> Verdict {
     let class = operation.class();
     let final_kind = Verdict::Final(errors::kind(operation, fault));
-    let corrupt = matches!(fault.outcome, Outcome::Corrupt | Outcome::Wrong)
-        || fault.is("Crc64Mismatch")
-        || fault.is("Md5Mismatch");
+    let corrupt = fault.outcome == Outcome::Corrupt || fault.is("Crc64Mismatch") || fault.is("Md5Mismatch");
     let timed_out = match fault.outcome {
         // A service that is busy may be asked for the same pages again; a list that it cannot make in time may look so too.
         Outcome::Status(503) => operation == Operation::ListRanges,
