@@ -344,6 +344,8 @@ fn said(request: &Request) -> String {
 
 /// The same request, with one bit of a value wrong.
 fn garbled(mut request: Request, at: u64) -> Request {
+    // The client keeps its headers in no order, and another one each time.
+    request.headers.sort();
     let sent = request.headers.iter_mut().chain(&mut request.query);
     let mut values: Vec<&mut String> = sent.map(|(_, value)| value).filter(|value| !value.is_empty()).collect();
     let nth = |of: usize| usize::try_from(at % u64::try_from(of).unwrap_or(1)).unwrap_or_default();
