@@ -67,26 +67,9 @@ fn the_wait_for_requests_under_way_is_missed() {
 #[test]
 #[ignore = "a tool: says which seed notices the loss of the protections that PAGEFERRY_SABOTAGE names"]
 fn explore() {
-    let all = [
-        NoEpoch,
-        NoIfMatch,
-        NoIfMatchInGate,
-        NoLease,
-        SharedLease,
-        NoOwnDifference,
-        BlindGate,
-        NoChecksumSent,
-        NoChecksumRead,
-        NoQuiesce,
-        SwallowedClears,
-        SwallowedWrites,
-        ShiftedWrites,
-        WatermarkAhead,
-        RenewalForged,
-    ];
     for set in std::env::var("PAGEFERRY_SABOTAGE").unwrap_or_default().split_whitespace() {
         let named = |one: &&Sabotage| set.split('+').any(|name| format!("{one:?}") == name);
-        let set: Vec<Sabotage> = all.iter().filter(named).copied().collect();
+        let set: Vec<Sabotage> = Sabotage::ALL.iter().filter(named).copied().collect();
         noticed(&set, BOUND);
     }
 }

@@ -1,5 +1,6 @@
 //! What the simulator found, each as the shortest schedule that shows it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -78,10 +79,8 @@ async fn a_late_clear_of_the_emptying_makes_no_hole_in_a_point() {
     }
 }
 
-/// Found at seeds 10713, 100049 and 107331: somebody cuts the target and lets it grow again. No tracker says so and page
-/// lists are coarse, but the base's tag is not its newest point's: that much is known.
-#[tokio::test(start_paused = true)]
-async fn a_target_that_was_cut_and_regrown_outside_makes_no_false_point_whatever_lists_say() {
+/// Somebody cuts a target that has a point, on a service whose tracker does not say so and whose page lists are coarse.
+async fn a_target_that_was_cut() -> Arc<World> {
     let mut config = Config::default();
     config.variants.shrink_reported = false;
     config.variants.list_granularity = 128;
@@ -91,6 +90,14 @@ async fn a_target_that_was_cut_and_regrown_outside_makes_no_false_point_whatever
     world.snapshot("disk").await;
     world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
     world.resize("backup", 40).await;
+    world
+}
+
+/// Found at seeds 10713, 100049 and 107331: somebody cuts the target and lets it grow again. No tracker says so and page
+/// lists are coarse, but the base's tag is not its newest point's: that much is known.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_was_cut_and_regrown_outside_makes_no_false_point_whatever_lists_say() {
+    let world = a_target_that_was_cut().await;
     world.resize("backup", 64).await;
     world.write("disk", 5, 9, 2).await;
     world.snapshot("disk").await;
@@ -102,15 +109,7 @@ async fn a_target_that_was_cut_and_regrown_outside_makes_no_false_point_whatever
 /// knew. The words that it left were taken by the next run for evidence that all was well but for the watermark.
 #[tokio::test(start_paused = true)]
 async fn after_a_gate_that_failed_nothing_is_taken_on_trust() {
-    let mut config = Config::default();
-    config.variants.shrink_reported = false;
-    config.variants.list_granularity = 128;
-    let world = World::with(config).await;
-    world.make("disk", 64).await;
-    world.write("disk", 0, 64, 1).await;
-    world.snapshot("disk").await;
-    world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
-    world.resize("backup", 40).await;
+    let world = a_target_that_was_cut().await;
     let mut lying = world.process_with(nth(1, Fate::Swallowed));
     lying.options.repair = true;
     lying.sync_alive("disk", "backup", Want::Next).await.unwrap_err();

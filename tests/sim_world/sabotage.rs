@@ -35,3 +35,24 @@ pub enum Sabotage {
     /// A lease that has ended is renewed whatever was done to the target since: nobody can have written.
     RenewalForged,
 }
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Sabotage; 15] = [
+        Sabotage::NoEpoch,
+        Sabotage::NoIfMatch,
+        Sabotage::NoIfMatchInGate,
+        Sabotage::NoLease,
+        Sabotage::SharedLease,
+        Sabotage::NoOwnDifference,
+        Sabotage::BlindGate,
+        Sabotage::NoChecksumSent,
+        Sabotage::NoChecksumRead,
+        Sabotage::NoQuiesce,
+        Sabotage::SwallowedClears,
+        Sabotage::SwallowedWrites,
+        Sabotage::ShiftedWrites,
+        Sabotage::WatermarkAhead,
+        Sabotage::RenewalForged,
+    ];
+}

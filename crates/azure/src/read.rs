@@ -56,7 +56,8 @@ impl Wire {
         else {
             return Err(StoreError::new(ErrorKind::Invalid, operation.name(), self.object.clone(), "no such half"));
         };
-        let (first, cost) = self.settle(operation, || self.read_once(view, first, if_match)).await.with_receipt()?;
+        let (first, mut receipt) =
+            self.settle(operation, || self.read_once(view, first, if_match)).await.with_receipt()?;
         let (second, more) = self.settle(operation, || self.read_once(view, second, if_match)).await.with_receipt()?;
         let joined = join(&first, &second).ok_or_else(|| {
             StoreError::new(
@@ -66,12 +67,7 @@ impl Wire {
                 "two halves do not make a whole",
             )
         })?;
-        let receipt = Receipt {
-            attempts: cost.attempts + more.attempts,
-            refused: cost.refused + more.refused,
-            unknown_at: None,
-            elapsed: cost.elapsed + more.elapsed,
-        };
+        receipt += more;
         Ok((joined, receipt))
     }
 

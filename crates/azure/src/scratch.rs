@@ -111,8 +111,7 @@ impl Scratch {
             Ok(now) if now.metadata.contains_key(OURS) => Ok(Some(now)),
             Ok(_) => {
                 let cause = "it exists and was not made as a scratch blob, so it is not overwritten: name another one";
-                let (name, object) = (Operation::Copy.name(), self.blob.address());
-                Err(StoreError::new(ErrorKind::Invalid, name, object, cause))
+                Err(self.blob.invalid(Operation::Copy, cause))
             }
             Err(error) if error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound" => Ok(None),
             Err(error) => Err(error),

@@ -232,12 +232,8 @@ impl Target for PageBlob {
         let (mut left, mut receipt) = (vec![range], Receipt::default());
         while let Some(part) = left.pop() {
             let settled = self.clear_part(part, fence).await;
-            let one = settled.receipt;
-            receipt.attempts += one.attempts;
-            receipt.refused += one.refused;
-            receipt.elapsed += one.elapsed;
             // A clear that ran out of time may still be applied, whatever becomes of its halves.
-            receipt.unknown_at = receipt.unknown_at.max(one.unknown_at);
+            receipt += settled.receipt;
             match (settled.result, halves(part)) {
                 (Ok(()), _) => {}
                 (Err(error), Some([first, second])) if error.kind() == ErrorKind::TimedOut => {

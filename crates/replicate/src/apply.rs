@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pageferry_core::Pages;
+use pageferry_core::lineage::State;
 use pageferry_store::{ErrorKind, Source, Target};
 use pageferry_transfer::{Aimd, Brakes, Progress, transfer};
 use tokio::sync::watch;
@@ -105,7 +106,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
 
     async fn say_watermark(&self, watermark: Pages) -> Result<(), ReplicateError> {
         let target = &*self.engine.target;
-        let words = self.mark(watermark).to_metadata(&self.others);
+        let words = State::Applying(self.mark(watermark)).to_metadata(&self.others);
         target.set_metadata(&words, self.hold.id(), None).await.map_err(|error| fenced(target, error))?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
+use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef};
 use pageferry_core::next::{Point, Start};
 use pageferry_core::{Metadata, Pages};
 use pageferry_store::{Fence, Source, Target, View};
@@ -80,8 +80,8 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         from.map(|point| point.seal.snapshot.clone())
     }
 
-    pub(crate) fn mark(&self, watermark: Pages) -> State {
-        State::Applying(Mark {
+    pub(crate) fn mark(&self, watermark: Pages) -> Mark {
+        Mark {
             disk: self.task.disk.clone(),
             from: self.parent(),
             to: self.task.names.clone(),
@@ -92,7 +92,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             known: self.certain,
             watermark,
             gap: Pages::ZERO,
-        })
+        }
     }
 
     /// From where to where, and under which fence.

@@ -70,7 +70,7 @@ pub async fn step<S: Source, T: Target>(
     let run = Run { engine, hold, task, id, epoch, others, certain, touched };
     let floor = run.floor(evidence);
     run.announce(floor);
-    set_state(target, &run.mark(floor), &run.others, hold.id(), &etag, hold.doubt()).await?;
+    set_state(target, &State::Applying(run.mark(floor)), &run.others, hold.id(), &etag, hold.doubt()).await?;
     let resized_at = run.resize(found).await?;
     let (mut progress, tally) = run.apply(found, floor).await?;
     progress.unknown_at = progress.unknown_at.max(resized_at);
@@ -150,8 +150,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let target = &*self.engine.target;
         let etag: Etag = target.properties(&View::Base).await?.etag;
         let (id, doubt) = (self.hold.id(), self.hold.doubt());
-        let State::Applying(mark) = self.mark(Pages::ZERO) else { return Ok(()) };
-        let doubted = State::Applying(Mark { known: false, ..mark });
+        let doubted = State::Applying(Mark { known: false, ..self.mark(Pages::ZERO) });
         set_state(target, &doubted, &self.others, id, &etag, doubt).await?;
         Ok(())
     }

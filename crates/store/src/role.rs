@@ -143,6 +143,16 @@ pub struct Receipt {
     pub elapsed: Duration,
 }
 
+impl std::ops::AddAssign for Receipt {
+    /// What both took together. The outcome is unknown since the later of the two.
+    fn add_assign(&mut self, other: Receipt) {
+        self.attempts += other.attempts;
+        self.refused += other.refused;
+        self.unknown_at = self.unknown_at.max(other.unknown_at);
+        self.elapsed += other.elapsed;
+    }
+}
+
 /// The id of a lease: a GUID of our choosing, fresh for every run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeaseId(pub String);

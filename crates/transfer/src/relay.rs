@@ -48,24 +48,16 @@ pub(crate) async fn relay(
         return Ok(Settled { change, read: Some(read), sent, written_bytes: change.range.bytes() });
     }
     let (have, read_back) = target.read(&View::Base, change.range, None).await?;
-    add(&mut read, read_back);
+    read += read_back;
     let (mut sent, mut written_bytes) = (Receipt::default(), 0);
     for range in differing(change.range, data.bytes(), have.bytes()) {
         let from = usize::try_from((range.start() - change.range.start()).bytes()).unwrap_or(usize::MAX);
         let length = usize::try_from(range.bytes()).unwrap_or(usize::MAX);
         let part = PageData::new(data.bytes().slice(from..from + length));
-        add(&mut sent, target.write(range, &part, fence).await?);
+        sent += target.write(range, &part, fence).await?;
         written_bytes += range.bytes();
     }
     Ok(Settled { change, read: Some(read), sent, written_bytes })
-}
-
-/// Adds what one more request cost to what the others did.
-fn add(sum: &mut Receipt, one: Receipt) {
-    sum.attempts += one.attempts;
-    sum.refused += one.refused;
-    sum.unknown_at = sum.unknown_at.max(one.unknown_at);
-    sum.elapsed += one.elapsed;
 }
 
 /// The runs of pages within `range` whose bytes are not the same.
