@@ -1,0 +1,123 @@
+//! What the engine is pointed at: blobs of the development account, on the emulator in a process of its own, so that the
+//! memory and the processor time measured are the engine's.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use azure_core::http::HttpClient;
+use bytes::Bytes;
+use pageferry_azure::{Address, Credential, Flags, Options, PageBlob, Side};
+use pageferry_core::{Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
+use pageferry_emulator::{Config, Emulator, Request};
+use pageferry_store::{Fence, LeaseId, PageData, Target};
+
+/// A blob at `url`, reached through `transport` or, without one, over a socket.
+///
+/// # Panics
+/// Where `url` is no address of the development account: benches stop at the first surprise.
+pub fn blob(url: &str, side: Side, transport: Option<Arc<dyn HttpClient>>) -> PageBlob {
+    let address = Address::parse(url).expect("an address");
+    let credential =
+        Credential::resolve(&address, side, &|_| None, &Flags::default()).expect("the development account");
+    PageBlob::new(address, &credential, Options { transport, ..Options::default() }).expect("a blob")
+}
+
+/// The emulator, in a process of its own that ends with this value.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    container: String,
+}
+
+impl Service {
+    /// Starts it: this program again, whose `main` must begin with [`served`].
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start() -> Service {
+        let program = std::env::current_exe().expect("this program has a name");
+        let mut child = Command::new(program).arg(SERVE).stdout(Stdio::piped()).spawn().expect("the emulator starts");
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("its address");
+        Service { child, container: first.trim().to_owned() }
+    }
+
+    /// The URL of blob `name` in the one container there is.
+    pub fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.container)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// If this process was started to be the service: is it, until it is killed.
+///
+/// # Panics
+/// Where the emulator does not start.
+#[expect(clippy::print_stdout, reason = "the parent process reads the address")]
+pub async fn served() {
+    if !std::env::args().any(|word| word == SERVE) {
+        return;
+    }
+    // Credentials are sent and not looked at, so that the container can be made here without any.
+    let config = Config { auth: false, ..Config::default() };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let running = Emulator::start(pageferry_emulator::Options { listen, config, ..Default::default() });
+    let running = running.await.expect("the emulator starts");
+    let container = Request::new("PUT", "/devstoreaccount1/disks?restype=container");
+    let made = running.service().handle(container.header("x-ms-version", "2021-12-02").with_body(Bytes::new())).await;
+    assert!(made.is_success(), "a container");
+    println!("{}/disks", running.url());
+    std::future::pending::<()>().await;
+}
+
+const SERVE: &str = "--serve";
+
+/// Makes a disk at `url` of `disk_bytes` in which `ranges` are written, and takes a snapshot of it.
+///
+/// # Panics
+/// Where the service refuses anything.
+pub async fn make_disk(
+    url: &str,
+    disk_bytes: u64,
+    ranges: impl IntoIterator<Item = PageRange>,
+) -> (PageBlob, SnapshotId) {
+    let disk = blob(url, Side::Source, None);
+    disk.create(Pages::new(disk_bytes / PAGE_BYTES), &Metadata::new()).await.expect("a disk");
+    let snapshot = write(&disk, ranges, 1).await;
+    (disk, snapshot)
+}
+
+/// Writes `ranges` of `disk`, each in one request, with content that depends on `version`, and takes a snapshot of it.
+///
+/// # Panics
+/// Where the service refuses anything.
+pub async fn write(disk: &PageBlob, ranges: impl IntoIterator<Item = PageRange>, version: u64) -> SnapshotId {
+    let lease = LeaseId("5c1d3c2e-7f5a-4a3e-9a55-3f7f2b6a0c11".to_owned());
+    disk.acquire(&lease, Duration::from_secs(60), None).await.expect("a lease");
+    let fence = Fence { lease: lease.clone(), epoch: 0 };
+    let pattern: Vec<u8> = (0..4u64 << 20).map(|at| u8::try_from((at * 31 + version) % 251).unwrap_or(0)).collect();
+    let pattern = Bytes::from(pattern);
+    for range in ranges {
+        let length = usize::try_from(range.bytes()).expect("at most 4 MiB");
+        disk.write(range, &PageData::new(pattern.slice(..length)), &fence).await.expect("a write");
+    }
+    disk.release(&lease).await.expect("a release");
+    let (snapshot, _) = disk.snapshot(None, None).await.expect("a snapshot");
+    snapshot
+}
+
+/// The pages of a disk of `disk_bytes`, in pieces of 4 MiB.
+pub fn dense(disk_bytes: u64) -> impl Iterator<Item = PageRange> {
+    let whole = PageRange::whole(Pages::new(disk_bytes / PAGE_BYTES));
+    whole.into_iter().flat_map(|whole| whole.cut(Pages::new((4 << 20) / PAGE_BYTES)))
+}
