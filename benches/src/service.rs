@@ -45,6 +45,25 @@ impl Service {
         Service { child, container: first.trim().to_owned() }
     }
 
+    /// The service's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its host and port.
+    ///
+    /// # Panics
+    /// Never: the service gave a URL.
+    pub fn authority(&self) -> &str {
+        self.container.split('/').nth(2).expect("a URL")
+    }
+
+    /// The path of blob `name`.
+    pub fn path(&self, name: &str) -> String {
+        let (_, path) = self.container.split_once(self.authority()).unwrap_or_default();
+        format!("{path}/{name}")
+    }
+
     /// The URL of blob `name` in the one container there is.
     pub fn url(&self, name: &str) -> String {
         format!("{}/{name}", self.container)
@@ -102,16 +121,15 @@ pub async fn make_disk(
 /// # Panics
 /// Where the service refuses anything.
 pub async fn write(disk: &PageBlob, ranges: impl IntoIterator<Item = PageRange>, version: u64) -> SnapshotId {
-    let lease = LeaseId("5c1d3c2e-7f5a-4a3e-9a55-3f7f2b6a0c11".to_owned());
-    disk.acquire(&lease, Duration::from_secs(60), None).await.expect("a lease");
-    let fence = Fence { lease: lease.clone(), epoch: 0 };
+    let fence = fence();
+    disk.acquire(&fence.lease, Duration::from_secs(60), None).await.expect("a lease");
     let pattern: Vec<u8> = (0..4u64 << 20).map(|at| u8::try_from((at * 31 + version) % 251).unwrap_or(0)).collect();
     let pattern = Bytes::from(pattern);
     for range in ranges {
         let length = usize::try_from(range.bytes()).expect("at most 4 MiB");
         disk.write(range, &PageData::new(pattern.slice(..length)), &fence).await.expect("a write");
     }
-    disk.release(&lease).await.expect("a release");
+    disk.release(&fence.lease).await.expect("a release");
     let (snapshot, _) = disk.snapshot(None, None).await.expect("a snapshot");
     snapshot
 }
@@ -120,4 +138,26 @@ pub async fn write(disk: &PageBlob, ranges: impl IntoIterator<Item = PageRange>,
 pub fn dense(disk_bytes: u64) -> impl Iterator<Item = PageRange> {
     let whole = PageRange::whole(Pages::new(disk_bytes / PAGE_BYTES));
     whole.into_iter().flat_map(|whole| whole.cut(Pages::new((4 << 20) / PAGE_BYTES)))
+}
+
+/// What every write of a bench carries.
+pub fn fence() -> Fence {
+    Fence { lease: LeaseId("5c1d3c2e-7f5a-4a3e-9a55-3f7f2b6a0c11".to_owned()), epoch: 0 }
+}
+
+/// Makes an empty blob of `disk_bytes` that can be written under [`fence`] for as long as this process lives.
+///
+/// # Panics
+/// Where the service refuses anything.
+pub async fn take(blob: &PageBlob, disk_bytes: u64) {
+    blob.create(Pages::new(disk_bytes / PAGE_BYTES), &Metadata::new()).await.expect("a blob");
+    blob.acquire(&fence().lease, Duration::from_secs(60), None).await.expect("a lease");
+    let renewed = blob.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            // A lease that is gone makes itself heard with the next write.
+            let _ = renewed.renew(&fence().lease).await;
+        }
+    });
 }

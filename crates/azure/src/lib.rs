@@ -16,6 +16,7 @@ mod connection_string;
 mod credentials;
 mod errors;
 mod fault;
+mod lane;
 mod list_blobs;
 mod list_ranges;
 mod operation;
@@ -39,7 +40,6 @@ pub use page_blob::PageBlob;
 pub use retry::RetryPolicy;
 pub use scrub::scrub;
 pub use shared_key::AccountKey;
-pub use transport::client;
 
 #[cfg(test)]
 mod tests;

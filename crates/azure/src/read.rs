@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, checksum_combine};
 use pageferry_core::{Etag, PageRange, Pages};
+use pageferry_store::buffers::Buffer;
 use pageferry_store::{ErrorKind, PageData, Receipt, StoreError, View};
 
 use crate::fault::{Fault, Outcome, text};
@@ -98,28 +99,26 @@ impl Wire {
     /// The whole of a body that must be `expected` bytes long.
     async fn collect(&self, mut body: AsyncResponseBody, headers: &Headers, expected: u64) -> Result<Bytes, Fault> {
         let length = usize::try_from(expected).unwrap_or(usize::MAX);
-        let mut buffer = BytesMut::new();
-        while let Some(piece) = self.next(&mut body).await? {
-            if buffer.is_empty() && piece.len() == length {
+        let mut buffer: Option<Buffer> = None;
+        let mut held = 0;
+        while let Some(piece) = self.next_of(&mut body, expected).await? {
+            held += piece.len();
+            if held > length {
+                return Err(too_much(headers, expected));
+            }
+            if buffer.is_none() && held == length {
                 // In one piece: nothing to copy, but whatever follows is too much.
                 return match self.next(&mut body).await? {
                     Some(more) if !more.is_empty() => Err(too_much(headers, expected)),
                     _ => Ok(piece),
                 };
             }
-            if buffer.len() + piece.len() > length {
-                return Err(too_much(headers, expected));
-            }
-            if buffer.is_empty() {
-                buffer.reserve(length);
-            }
-            buffer.extend_from_slice(&piece);
+            buffer.get_or_insert_with(|| self.buffers.take(length)).bytes_mut().extend_from_slice(&piece);
         }
-        if buffer.len() < length {
-            let cause = format!("the answer ended after {} of {expected} bytes", buffer.len());
-            return Err(Fault::in_answer(Outcome::Broken, headers, cause));
-        }
-        Ok(buffer.freeze())
+        let whole = buffer.filter(|_| held == length);
+        let cause = || format!("the answer ended after {held} of {expected} bytes");
+        let whole = whole.ok_or_else(|| Fault::in_answer(Outcome::Broken, headers, cause()))?;
+        Ok(whole.freeze())
     }
 }
 

@@ -215,7 +215,7 @@ impl Target for PageBlob {
             };
             let body: RequestContent<_, _> = data.bytes().clone().into();
             let call = wire.pages.upload_pages(body, length, on_wire(range), Some(options));
-            let headers = wire.typed(call).await?;
+            let headers = wire.upload(range.bytes(), call).await?;
             match checksum(&headers) {
                 Some(crc) if crc != data.crc() => Err(Fault::in_answer(
                     Outcome::Wrong,

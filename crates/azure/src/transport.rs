@@ -13,20 +13,38 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use futures::StreamExt;
 
+use crate::lane::Lanes;
 use crate::scrub::scrub;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How much longer than the blob's own patience the client waits. The blob's comes first, because it knows a silent
 /// service from a broken connection.
 const READ_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 
-/// The HTTP client for real services: `connections` idle ones are kept per host, and an answer that stays silent for
-/// longer than `patience` is given up.
+/// The HTTP client for a blob: pages move on lanes, and everything else through a general client.
+///
+/// `connections` idle ones are kept per host, and an answer that stays silent for longer than `patience` is given up.
 ///
 /// # Errors
 /// The client could not be set up, for example for want of root certificates.
-pub fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
+pub(crate) fn for_pages(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
+    let general = client(connections, patience)?;
+    // The general client knows how to talk to proxies.
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| [name.to_owned(), name.to_lowercase()]);
+    if proxies.iter().flatten().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+        return Ok(general);
+    }
+    let lanes = Lanes::new(general, connections, patience)
+        .map_err(|error| Error::with_error(ErrorKind::Other, error, "no HTTP client"))?;
+    Ok(Arc::new(lanes))
+}
+
+/// The HTTP client for what is not pages.
+///
+/// # Errors
+/// As [`for_pages`].
+pub(crate) fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
     install_tls();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

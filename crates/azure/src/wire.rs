@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::Bytes;
@@ -18,6 +19,7 @@ use azure_core::http::{
 use azure_storage_blob::{BlobClient, BlobClientOptions, PageBlobClient};
 use futures::StreamExt;
 use pageferry_core::SnapshotId;
+use pageferry_store::buffers::Buffers;
 use pageferry_store::{ErrorKind, StoreError, View};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -32,6 +34,9 @@ use crate::transport::{self, Guard};
 /// As much of an error's body as is worth reading.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
+/// A connection that moves fewer bytes than this is as good as broken.
+const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
+
 /// What a request needs, and the requests themselves.
 pub(crate) struct Wire {
     pub(crate) address: Address,
@@ -41,6 +46,7 @@ pub(crate) struct Wire {
     pub(crate) rng: Mutex<StdRng>,
     pub(crate) blob: BlobClient,
     pub(crate) pages: PageBlobClient,
+    pub(crate) buffers: Buffers,
     pipeline: Pipeline,
 }
 
@@ -60,7 +66,7 @@ impl Wire {
         }
         let transport = match options.transport.clone() {
             Some(transport) => transport,
-            None => transport::client(options.connections, options.patience)
+            None => transport::for_pages(options.connections, options.patience)
                 .map_err(|error| invalid(crate::scrub::scrub(&error.to_string())))?,
         };
         let client_options = ClientOptions {
@@ -79,7 +85,7 @@ impl Wire {
             None => StdRng::from_os_rng(),
         };
         let pages = blob.page_blob_client();
-        Ok(Wire { address, object, options, rng: Mutex::new(rng), blob, pages, pipeline })
+        Ok(Wire { address, object, options, rng: Mutex::new(rng), blob, pages, buffers: Buffers::default(), pipeline })
     }
 
     /// The snapshot that `view` means; an address that names one means it wherever the base would be meant.
@@ -129,6 +135,21 @@ impl Wire {
         Ok(self.patiently(body.next()).await?.transpose()?)
     }
 
+    /// The next piece of a body that may come in one piece of `bytes`.
+    pub(crate) async fn next_of(&self, body: &mut AsyncResponseBody, bytes: u64) -> Result<Option<Bytes>, Fault> {
+        Ok(self.patiently_for(bytes, body.next()).await?.transpose()?)
+    }
+
+    /// Runs a call of a typed client that sends `bytes`, and keeps the headers of its answer.
+    pub(crate) async fn upload<T, F>(
+        &self,
+        bytes: u64,
+        call: impl Future<Output = azure_core::Result<Response<T, F>>>,
+    ) -> Result<Headers, Fault> {
+        let (_, headers, _) = self.patiently_for(bytes, call).await??.deconstruct();
+        Ok(headers)
+    }
+
     /// Runs a call of a typed client and keeps its headers.
     pub(crate) async fn typed<T, F>(
         &self,
@@ -139,7 +160,12 @@ impl Wire {
     }
 
     async fn patiently<T>(&self, wait: impl Future<Output = T>) -> Result<T, Fault> {
-        let patience = self.options.patience;
+        self.patiently_for(0, wait).await
+    }
+
+    /// Waits as long as `bytes` take on the slowest line that is worth waiting for, and then some.
+    async fn patiently_for<T>(&self, bytes: u64, wait: impl Future<Output = T>) -> Result<T, Fault> {
+        let patience = self.options.patience + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
         let silent = |_| Fault::new(Outcome::Silent, format!("no answer within {} s", patience.as_secs()));
         tokio::time::timeout(patience, wait).await.map_err(silent)
     }

@@ -5,6 +5,7 @@
 //! [`StoreError`] says what the caller can do about a failure. [`Memory`] is both roles without a service; the
 //! wrappers in [`slowed`] and [`faulty`] change how a store behaves.
 
+pub mod buffers;
 pub mod crc;
 pub mod error;
 pub mod faulty;
