@@ -14,7 +14,7 @@ use pageferry_benches::table::Limit;
 use pageferry_benches::{Table, blob, mib, usage};
 use pageferry_core::{Change, Pages};
 use pageferry_store::View;
-use pageferry_transfer::{Aimd, Brakes, Budget, Ending, Progress, Route, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Progress, Route, transfer};
 
 const LANES: usize = 8;
 
@@ -116,11 +116,9 @@ impl Started {
 
 async fn engine(route: &Route<pageferry_azure::PageBlob, pageferry_azure::PageBlob>, disk_bytes: u64) {
     let changes = dense(disk_bytes).map(|range| Ok::<_, std::convert::Infallible>(Change::write(range)));
-    let mut pace = Aimd::default();
     let (progress, _) = tokio::sync::watch::channel(Progress::default());
     let brakes = Brakes { stop: std::future::pending(), abandon: std::future::pending() };
-    let moved =
-        transfer(route, futures::stream::iter(changes), Pages::ZERO, Budget::default(), &mut pace, &progress, brakes);
+    let moved = transfer(route, futures::stream::iter(changes), Pages::ZERO, Budget::default(), &progress, brakes);
     let (moved, ending) = moved.await.expect("no listing to fail");
     assert!(matches!(ending, Ending::Complete), "{ending:?}");
     assert_eq!((moved.written_bytes, moved.refused), (disk_bytes, 0));

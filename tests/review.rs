@@ -42,7 +42,7 @@ async fn half_a_step(world: &World) -> (SnapshotId, SnapshotId) {
 
 /// One request after the other, and a watermark after each.
 fn slow(mut process: Process) -> Process {
-    process.options.in_flight = (1, 1);
+    process.options.budget.requests = 1;
     process.options.watermark_every = Duration::from_millis(1);
     process
 }

@@ -346,7 +346,7 @@ async fn a_stop_marks_the_target_and_the_next_run_goes_on() {
     let stop = process.options.stop.clone();
     let mut process = process;
     process.options.watermark_every = Duration::from_millis(1);
-    process.options.in_flight = (1, 1);
+    process.options.budget.requests = 1;
     process.options.events = Events::new(move |event| {
         if matches!(event, Event::Moving(progress) if progress.changes > 1) {
             stop.cancel();

@@ -20,7 +20,7 @@ async fn a_long_seed() -> Arc<World> {
 }
 
 fn one_by_one(mut process: Process, watermark_every: Duration) -> Process {
-    process.options.in_flight = (1, 1);
+    process.options.budget.requests = 1;
     process.options.chunks = ChunkPolicy::with_request_bytes(512).unwrap();
     process.options.watermark_every = watermark_every;
     process

@@ -366,7 +366,6 @@ impl Life {
                 write_max: Pages::new(1 << dice.within(least..most)),
                 clear_max: Pages::new(*dice.pick(&[4, 16, 1 << 21])),
             },
-            in_flight: (in_flight.min(4), in_flight),
             lease: Duration::from_secs(*dice.pick(&[60, 60, 30, 15])),
             lock_wait: Duration::from_secs(*dice.pick(&[75, 75, 10, 0])),
             watermark_every: Duration::from_millis(*dice.pick(&[5000, 5000, 200, 50])),
@@ -374,6 +373,7 @@ impl Life {
             machine: Arc::new(SimMachine::new(clock, dice)),
             ..Options::default()
         };
+        options.budget.requests = in_flight;
         options.budget.reach = Pages::new(*dice.pick(&[1 << 27, 1 << 27, 16]));
         if healthy {
             options.lock_wait = Duration::from_secs(75);

@@ -6,7 +6,10 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::RawResponse;
 use azure_core::http::headers::{HeaderName, Headers};
 
+use pageferry_pace::Ended;
+
 use crate::errors;
+use crate::operation::{Class, Operation};
 use crate::scrub::scrub;
 
 /// How far the request got.
@@ -91,6 +94,19 @@ impl Fault {
             Outcome::Status(500) => self.is("OperationTimedOut"),
             Outcome::Silent | Outcome::Broken | Outcome::Unsent => true,
             _ => false,
+        }
+    }
+}
+
+impl Fault {
+    /// What this says about the load on the service.
+    pub(crate) fn ended(&self, operation: Operation) -> Ended {
+        match self.outcome {
+            Outcome::Silent | Outcome::Broken | Outcome::Unsent => Ended::Lost,
+            // A long clear may be too much by itself.
+            Outcome::Status(500) if operation.class() == Class::Less => Ended::Answered,
+            _ if self.is_refusal() => Ended::Refused,
+            _ => Ended::Answered,
         }
     }
 }

@@ -40,6 +40,7 @@ pub use page_blob::PageBlob;
 pub use retry::RetryPolicy;
 pub use scrub::scrub;
 pub use shared_key::AccountKey;
+pub use transport::client;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use azure_core::http::HttpClient;
+use pageferry_pace::Pacer;
 
 use crate::retry::RetryPolicy;
 
@@ -14,6 +15,9 @@ pub struct Options {
     /// What sends the requests; `None` makes a client of our own ([`client`](crate::client)). An error of the SDK's kind
     /// `Connection` promises that nothing was sent; whatever else goes wrong on the way is `Io`.
     pub transport: Option<Arc<dyn HttpClient>>,
+    /// Where requests that move pages wait for their turn; `None` makes one of the blob's own, which finds out by itself
+    /// what the service allows.
+    pub pacer: Option<Arc<Pacer>>,
     /// When and how often a request is sent again.
     pub retry: RetryPolicy,
     /// The time of day that signatures carry.
@@ -36,6 +40,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             transport: None,
+            pacer: None,
             retry: RetryPolicy::default(),
             clock: Clock::default(),
             version: "2021-12-02".to_owned(),

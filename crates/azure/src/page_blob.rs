@@ -116,6 +116,10 @@ impl Source for PageBlob {
         self.wire().object.clone()
     }
 
+    fn in_flight_max(&self) -> usize {
+        self.wire().pacer.in_flight_max()
+    }
+
     async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
         let wire = self.wire();
         let snapshot = wire.snapshot_of(view).map(|id| id.as_str().to_owned());

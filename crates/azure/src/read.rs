@@ -46,7 +46,10 @@ impl Wire {
         }
         let long = range.pages() > HALF;
         if !(long && halves.0.load(Ordering::Relaxed)) {
-            let read = self.settle(operation, || self.read_once(view, range, if_match)).await.with_receipt();
+            let read = self
+                .settle_in_turn(operation, Some(range.bytes()), || self.read_once(view, range, if_match))
+                .await
+                .with_receipt();
             match read {
                 Err(error) if long && refuses_checksum(&error) => halves.0.store(true, Ordering::Relaxed),
                 settled => return settled,
@@ -57,9 +60,14 @@ impl Wire {
         else {
             return Err(StoreError::new(ErrorKind::Invalid, operation.name(), self.object.clone(), "no such half"));
         };
-        let (first, mut receipt) =
-            self.settle(operation, || self.read_once(view, first, if_match)).await.with_receipt()?;
-        let (second, more) = self.settle(operation, || self.read_once(view, second, if_match)).await.with_receipt()?;
+        let (first, mut receipt) = self
+            .settle_in_turn(operation, Some(first.bytes()), || self.read_once(view, first, if_match))
+            .await
+            .with_receipt()?;
+        let (second, more) = self
+            .settle_in_turn(operation, Some(second.bytes()), || self.read_once(view, second, if_match))
+            .await
+            .with_receipt()?;
         let joined = join(&first, &second).ok_or_else(|| {
             StoreError::new(
                 ErrorKind::Integrity,

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use pageferry_pace::Ended;
 use pageferry_store::error::Failure;
 use pageferry_store::{ErrorKind, Receipt, StoreError};
 use rand::Rng;
@@ -97,17 +98,39 @@ enum Verdict {
 
 impl Wire {
     /// Runs `attempt` until it succeeds or must not be repeated.
-    pub(crate) async fn settle<T, F>(&self, operation: Operation, mut attempt: impl FnMut() -> F + Send) -> Settled<T>
+    pub(crate) async fn settle<T, F>(&self, operation: Operation, attempt: impl FnMut() -> F + Send) -> Settled<T>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        self.settle_in_turn(operation, None, attempt).await
+    }
+
+    /// The same for what moves `bytes`, each attempt in its turn.
+    pub(crate) async fn settle_in_turn<T, F>(
+        &self,
+        operation: Operation,
+        bytes: Option<u64>,
+        mut attempt: impl FnMut() -> F + Send,
+    ) -> Settled<T>
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {
         let policy = self.options.retry;
-        let started = Instant::now();
+        let mut started = None;
         let mut receipt = Receipt::default();
         let mut tally = Tally::default();
         loop {
+            let turn = match bytes {
+                Some(bytes) => Some(self.pacer.turn(bytes).await),
+                None => None,
+            };
+            let started = *started.get_or_insert_with(Instant::now);
             receipt.attempts += 1;
-            let fault = match attempt().await {
+            let done = attempt().await;
+            if let Some(turn) = turn {
+                turn.end(done.as_ref().err().map_or(Ended::Answered, |fault| fault.ended(operation)));
+            }
+            let fault = match done {
                 Ok(value) => {
                     receipt.elapsed = started.elapsed();
                     return Settled { result: Ok(value), receipt };

@@ -30,11 +30,24 @@ impl PageBlob {
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {
+        self.change_pages(operation, None, attempt).await
+    }
+
+    /// The same for what moves `bytes`, each attempt in its turn.
+    pub(crate) async fn change_pages<T, F>(
+        &self,
+        operation: Operation,
+        bytes: Option<u64>,
+        attempt: impl FnMut() -> F + Send,
+    ) -> Settled<T>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
         if let Some(snapshot) = self.wire().address.snapshot() {
             let cause = format!("the address names snapshot {snapshot}, and snapshots cannot be changed");
             return Settled { result: Err(self.invalid(operation, cause)), receipt: Receipt::default() };
         }
-        self.wire().settle(operation, attempt).await
+        self.wire().settle_in_turn(operation, bytes, attempt).await
     }
 
     async fn clear_part(&self, range: PageRange, fence: &Fence) -> Settled<()> {
@@ -52,7 +65,7 @@ impl PageBlob {
             };
             wire.typed(wire.pages.clear_pages(on_wire(range), Some(options))).await.map(drop)
         };
-        self.change_blob(operation, attempt).await
+        self.change_pages(operation, Some(0), attempt).await
     }
 }
 
@@ -225,7 +238,10 @@ impl Target for PageBlob {
                 _ => Ok(()),
             }
         };
-        self.change_blob(Operation::PutPage, attempt).await.with_receipt().map(|((), receipt)| receipt)
+        self.change_pages(Operation::PutPage, Some(range.bytes()), attempt)
+            .await
+            .with_receipt()
+            .map(|((), receipt)| receipt)
     }
 
     async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {

@@ -28,8 +28,8 @@ const READ_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The client could not be set up, for example for want of root certificates.
-pub(crate) fn for_pages(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
-    let general = client(connections, patience)?;
+pub fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
+    let general = general(connections, patience)?;
     // The general client knows how to talk to proxies.
     let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| [name.to_owned(), name.to_lowercase()]);
     if proxies.iter().flatten().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
@@ -43,8 +43,8 @@ pub(crate) fn for_pages(connections: usize, patience: Duration) -> azure_core::R
 /// The HTTP client for what is not pages.
 ///
 /// # Errors
-/// As [`for_pages`].
-pub(crate) fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
+/// As [`client`].
+pub(crate) fn general(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
     install_tls();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

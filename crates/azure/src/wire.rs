@@ -19,6 +19,7 @@ use azure_core::http::{
 use azure_storage_blob::{BlobClient, BlobClientOptions, PageBlobClient};
 use futures::StreamExt;
 use pageferry_core::SnapshotId;
+use pageferry_pace::{Adaptive, Pacer};
 use pageferry_store::buffers::Buffers;
 use pageferry_store::{ErrorKind, StoreError, View};
 use rand::SeedableRng;
@@ -47,6 +48,7 @@ pub(crate) struct Wire {
     pub(crate) blob: BlobClient,
     pub(crate) pages: PageBlobClient,
     pub(crate) buffers: Buffers,
+    pub(crate) pacer: Arc<Pacer>,
     pipeline: Pipeline,
 }
 
@@ -66,7 +68,7 @@ impl Wire {
         }
         let transport = match options.transport.clone() {
             Some(transport) => transport,
-            None => transport::for_pages(options.connections, options.patience)
+            None => transport::client(options.connections, options.patience)
                 .map_err(|error| invalid(crate::scrub::scrub(&error.to_string())))?,
         };
         let client_options = ClientOptions {
@@ -85,7 +87,18 @@ impl Wire {
             None => StdRng::from_os_rng(),
         };
         let pages = blob.page_blob_client();
-        Ok(Wire { address, object, options, rng: Mutex::new(rng), blob, pages, buffers: Buffers::default(), pipeline })
+        let pacer = options.pacer.clone().unwrap_or_else(|| Arc::new(Pacer::new(Adaptive::default())));
+        Ok(Wire {
+            address,
+            object,
+            options,
+            rng: Mutex::new(rng),
+            blob,
+            pages,
+            buffers: Buffers::default(),
+            pacer,
+            pipeline,
+        })
     }
 
     /// The snapshot that `view` means; an address that names one means it wherever the base would be meant.

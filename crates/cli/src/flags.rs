@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::help;
 use crate::human::parse_bytes;
 use crate::logging::LogLevel;
+use crate::speed::{Cap, Concurrency, parse_cap, parse_concurrency};
 
 /// Back up Azure page blobs, moving only what changed
 ///
@@ -252,9 +253,12 @@ pub(crate) struct Expert {
     /// The most memory for pages between read and write, at least 4M
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_memory)]
     pub(crate) memory: u64,
-    /// The most requests under way at once, 1 to 512
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub(crate) concurrency: u16,
+    /// How many requests to have under way: auto finds out what the service takes; or always so many, 1 to 512
+    #[arg(long, value_name = "auto|N", default_value = "auto", value_parser = parse_concurrency)]
+    pub(crate) concurrency: Concurrency,
+    /// The most megabits a second to read, and to write
+    #[arg(long, value_name = "NUMBER", value_parser = parse_cap)]
+    pub(crate) cap_mbps: Option<Cap>,
     /// How long to wait while another run holds the target
     #[arg(long, value_name = "SECONDS", default_value_t = 75)]
     pub(crate) lock_wait: u32,

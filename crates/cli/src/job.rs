@@ -19,6 +19,7 @@ use crate::flags::{
 use crate::interrupt::Interrupt;
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
+use crate::speed::Speed;
 use crate::{demo, emulator, plan, points, restore, snapshot, sync, verify};
 
 /// The quiet period after an unclean end, below which only a service on this machine may go.
@@ -49,7 +50,7 @@ pub(crate) enum Job {
 pub(crate) struct Settings {
     chunks: ChunkPolicy,
     memory_bytes: u64,
-    concurrency: usize,
+    speed: Speed,
     lock_wait: Duration,
     lease: Duration,
     quiesce: Duration,
@@ -69,7 +70,7 @@ impl Job {
             Command::Snapshot(flags) => {
                 let disk =
                     source("DISK", &flags.disk, flags.source.source_sas.as_deref(), flags.auth.auth.as_deref(), "");
-                Job::Snapshot(snapshot::Job { disk: disk.place(1, QUIESCE)? })
+                Job::Snapshot(snapshot::Job { disk: disk.place(Speed::default(), QUIESCE)? })
             }
             Command::Plan(flags) => Job::Plan(plan_job(&flags)?),
             Command::Sync(flags) => Job::Sync(sync_job(&flags)?),
@@ -104,8 +105,8 @@ fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
     let to = "; `--to` names a snapshot";
     let job = plan::Job {
         source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
-            .place(settings.concurrency, QUIESCE)?,
-        target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.concurrency, QUIESCE)?,
+            .place(settings.speed, QUIESCE)?,
+        target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.speed, QUIESCE)?,
         want: want(&flags.want),
         settings,
     };
@@ -124,10 +125,10 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
     let to = "; `--to` names a snapshot";
     let job = sync::Job {
         source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
-            .place(settings.concurrency, settings.quiesce)?
+            .place(settings.speed, settings.quiesce)?
             .with_scratch(scratch(&flags.scratch, auth)?)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
-            .place(settings.concurrency, settings.quiesce)?,
+            .place(settings.speed, settings.quiesce)?,
         want: want(&flags.want),
         adopt: flags.adopt,
         settings,
@@ -139,18 +140,18 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
 
 fn points_job(flags: &PointsFlags) -> Result<points::Job, Failure> {
     let target = target(&flags.target, flags.access.target_sas.as_deref(), flags.auth.auth.as_deref());
-    Ok(points::Job { target: target.place(1, QUIESCE)? })
+    Ok(points::Job { target: target.place(Speed::default(), QUIESCE)? })
 }
 
 fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
     let settings = Settings::expert(flags.size.request_size, &flags.expert);
     let auth = flags.auth.auth.as_deref();
     let target = target(&flags.target, flags.access.target_sas.as_deref(), auth)
-        .place(settings.concurrency, settings.quiesce)?
+        .place(settings.speed, settings.quiesce)?
         .with_scratch(scratch(&flags.scratch, auth)?)?;
     let destination = if flags.destination.contains("://") {
         let disk = source("DESTINATION", &flags.destination, flags.destination_sas.as_deref(), auth, "")
-            .place(settings.concurrency, settings.quiesce)?;
+            .place(settings.speed, settings.quiesce)?;
         same_blob(&target, &disk)?;
         settings.check_quiesce(&disk)?;
         restore::Destination::Blob(Box::new(disk))
@@ -162,12 +163,12 @@ fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
 
 fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
     let auth = flags.auth.auth.as_deref();
-    let connections = Settings::of(ChunkPolicy::default()).concurrency;
+    let speed = Speed::default();
     let point = "; the snapshot to compare with is the one that the point names";
     Ok(verify::Job {
-        target: target(&flags.target, flags.access.target_sas.as_deref(), auth).place(connections, QUIESCE)?,
+        target: target(&flags.target, flags.access.target_sas.as_deref(), auth).place(speed, QUIESCE)?,
         source: source("SOURCE", &flags.against, flags.source_access.source_sas.as_deref(), auth, point)
-            .place(connections, QUIESCE)?
+            .place(speed, QUIESCE)?
             .with_scratch(scratch(&flags.scratch, auth)?)?,
         point: flags.point,
     })
@@ -180,7 +181,7 @@ fn source<'a>(what: &'a str, url: &'a str, sas: Option<&'a str>, auth: Option<&'
 fn scratch(flags: &ScratchFlags, auth: Option<&str>) -> Result<Option<Place>, Failure> {
     let Some(url) = flags.scratch.as_deref() else { return Ok(None) };
     let blob = Named { url, what: "--scratch", instead: "", side: Side::Source, sas: None, auth };
-    blob.place(Settings::of(ChunkPolicy::default()).concurrency, QUIESCE).map(Some)
+    blob.place(Speed::default(), QUIESCE).map(Some)
 }
 
 fn target<'a>(url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>) -> Named<'a> {
@@ -228,7 +229,7 @@ impl Settings {
         Settings {
             chunks,
             memory_bytes: defaults.budget.bytes,
-            concurrency: defaults.in_flight.1,
+            speed: Speed::default(),
             lock_wait: defaults.lock_wait,
             lease: defaults.lease,
             quiesce: QUIESCE,
@@ -241,7 +242,7 @@ impl Settings {
         Settings {
             chunks,
             memory_bytes: flags.memory,
-            concurrency: flags.concurrency.into(),
+            speed: Speed { concurrency: flags.concurrency, cap: flags.cap_mbps },
             lock_wait: Duration::from_secs(flags.lock_wait.into()),
             lease: Duration::from_secs(flags.lease_duration.into()),
             quiesce: Duration::from_secs(flags.quiesce.into()),
@@ -266,11 +267,9 @@ impl Settings {
 
     /// The engine's options for a run that `reporter` shows and `interrupt` stops.
     pub(crate) fn options(&self, scene: &Scene, reporter: &Reporter) -> Options {
-        let start = Options::default().in_flight.0.min(self.concurrency);
         Options {
             chunks: self.chunks,
-            budget: Budget { bytes: self.memory_bytes, requests: self.concurrency, ..Budget::default() },
-            in_flight: (start, self.concurrency),
+            budget: Budget { bytes: self.memory_bytes, requests: self.speed.requests(), ..Budget::default() },
             lease: self.lease,
             lock_wait: self.lock_wait,
             quiesce: self.quiesce,

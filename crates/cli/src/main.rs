@@ -20,6 +20,7 @@ mod progress;
 mod report;
 mod restore;
 mod snapshot;
+mod speed;
 mod sync;
 mod verify;
 

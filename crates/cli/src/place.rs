@@ -8,6 +8,7 @@ use pageferry_azure::{
 use pageferry_store::{ErrorKind, Source, View};
 
 use crate::exit::{Exit, Failure};
+use crate::speed::Speed;
 
 /// How long the service may work on a write before it gives it up, unless the quiet period is shorter.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,7 +51,7 @@ impl Named<'_> {
     ///
     /// # Errors
     /// A malformed address, one that names a snapshot, or no credential.
-    pub(crate) fn place(self, connections: usize, quiesce: Duration) -> Result<Place, Failure> {
+    pub(crate) fn place(self, speed: Speed, quiesce: Duration) -> Result<Place, Failure> {
         let address = Address::parse(self.url)
             .map_err(|error| Failure::usage(format!("{} is not the URL of a page blob: {error}", self.what)))?;
         if hides_a_sas(address.url().path()) {
@@ -72,7 +73,7 @@ impl Named<'_> {
             let message = format!("cannot sign in to {}: {}", address.url(), failure.message);
             Failure { message, ..failure }
         })?;
-        let mut options = Options { connections, ..Options::default() };
+        let mut options = Options { connections: speed.requests(), pacer: Some(speed.pacer()), ..Options::default() };
         // No write may outlive the quiet period that the next run waits for.
         options.write_timeout = WRITE_TIMEOUT.min((quiesce * 2 / 3).max(Duration::from_secs(1)));
         let transport = client(options.connections, options.patience)

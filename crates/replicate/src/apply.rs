@@ -5,7 +5,7 @@ use std::time::Duration;
 use pageferry_core::Pages;
 use pageferry_core::lineage::State;
 use pageferry_store::{ErrorKind, Source, Target};
-use pageferry_transfer::{Aimd, Brakes, Progress, transfer};
+use pageferry_transfer::{Brakes, Progress, transfer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,11 +35,9 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });
         let (halt, moved) = (CancellationToken::new(), CancellationToken::new());
         let brakes = Brakes { stop: self.stop(&halt), abandon: self.abandon() };
-        let (start, max) = options.in_flight;
-        let mut pace = Aimd::new(start, max);
         let moving = async {
             let plan = requests(&mut planner);
-            let result = transfer(&route, plan, floor, options.budget, &mut pace, &progress, brakes).await;
+            let result = transfer(&route, plan, floor, options.budget, &progress, brakes).await;
             moved.cancel();
             result
         };

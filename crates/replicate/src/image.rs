@@ -129,8 +129,9 @@ async fn write_partial<S: Source>(
     let (mut ended, mut progress) = (false, Progress::default());
     let mut in_flight = FuturesUnordered::new();
     let room = usize::try_from(options.budget.bytes / options.chunks.write_max.bytes().max(1)).unwrap_or(usize::MAX);
-    let in_flight_max = room.clamp(1, options.in_flight.1);
+    let most = room.min(options.budget.requests);
     loop {
+        let in_flight_max = most.min(blob.in_flight_max()).max(1);
         while !ended && in_flight.len() < in_flight_max {
             let Some(piece) = cutter.next() else {
                 match listing.next().await? {

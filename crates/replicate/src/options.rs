@@ -17,8 +17,6 @@ pub struct Options {
     pub chunks: ChunkPolicy,
     /// How much may be under way at once.
     pub budget: Budget,
-    /// How many requests to start with, and the most to have in flight.
-    pub in_flight: (usize, usize),
     /// The length of the target's lease; 15 to 60 seconds.
     pub lease: Duration,
     /// How long to wait for somebody else's lease.
@@ -47,7 +45,6 @@ impl Default for Options {
         Options {
             chunks: ChunkPolicy::default(),
             budget: Budget::default(),
-            in_flight: (8, 64),
             lease: Duration::from_secs(60),
             lock_wait: Duration::from_secs(75),
             quiesce: Duration::from_secs(45),

@@ -173,6 +173,11 @@ pub trait Source: Send + Sync + 'static {
     /// The blob's address without credentials, for people and for a disk's identity.
     fn address(&self) -> String;
 
+    /// How many requests that move pages it is worth having under way, now.
+    fn in_flight_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// What the service says about `view`.
     fn properties(&self, view: &View) -> impl Future<Output = Result<Properties, StoreError>> + Send;
 

@@ -8,6 +8,9 @@ macro_rules! delegate {
             fn address(&self) -> String {
                 self.inner.address()
             }
+            fn in_flight_max(&self) -> usize {
+                self.inner.in_flight_max()
+            }
             async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
                 self.inner.properties(view).await
             }

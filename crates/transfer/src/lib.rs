@@ -7,7 +7,6 @@
 //! Changes may finish in any order because they are disjoint and idempotent. A stop sends no more and lets what is in
 //! flight settle; so does the first failure.
 
-pub mod pace;
 mod relay;
 
 use std::future::Future;
@@ -21,7 +20,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use pace::{Aimd, Fixed, Pace};
 pub use relay::Settled;
 
 /// How much may be under way at once.
@@ -29,7 +27,7 @@ pub use relay::Settled;
 pub struct Budget {
     /// Bytes held in memory between read and write. A single larger request still goes, alone.
     pub bytes: u64,
-    /// Requests in flight, whatever the pace says.
+    /// Changes in flight, whatever either end would take.
     pub requests: usize,
     /// How far sending may run past the oldest unfinished change, so that the watermark follows closely.
     pub reach: Pages,
@@ -105,7 +103,6 @@ pub async fn transfer<S: Source, T: Target, E>(
     changes: impl Stream<Item = Result<Change, E>> + Send,
     floor: Pages,
     budget: Budget,
-    pace: &mut dyn Pace,
     progress: &watch::Sender<Progress>,
     brakes: Brakes<impl Future<Output = ()> + Send, impl Future<Output = ()> + Send>,
 ) -> Result<(Progress, Ending), E> {
@@ -123,13 +120,13 @@ pub async fn transfer<S: Source, T: Target, E>(
     let (mut ending, mut broken) = (Ending::Complete, None);
     let (mut sending, mut listed) = (true, false);
     loop {
-        if sending && let Some(change) = held.take_if(|change| work.admits(*change, budget, pace)) {
+        if sending && let Some(change) = held.take_if(|change| work.admits(*change, route, budget)) {
             work.send(route, change);
         }
         if work.in_flight.is_empty() && (!sending || listed && held.is_none()) {
             break;
         }
-        let full = work.in_flight.len() >= budget.requests.min(pace.in_flight_max());
+        let full = work.in_flight.len() >= in_flight_max(route, budget);
         tokio::select! {
             biased;
             () = &mut abandon => {
@@ -147,7 +144,6 @@ pub async fn transfer<S: Source, T: Target, E>(
                 let joined = joined.unwrap_or_else(|panic| Err(worker_lost(&route.target.address(), &panic)));
                 match joined {
                     Ok(settled) => {
-                        pace.observe(&settled);
                         work.settle(settled);
                         progress.send_replace(work.now);
                     }
@@ -184,9 +180,9 @@ struct Work {
 
 impl Work {
     /// Whether `change` may be sent now. Something always may while nothing is in flight.
-    fn admits(&self, change: Change, budget: Budget, pace: &dyn Pace) -> bool {
+    fn admits<S: Source, T: Target>(&self, change: Change, route: &Route<S, T>, budget: Budget) -> bool {
         self.in_flight.is_empty()
-            || (self.in_flight.len() < budget.requests.min(pace.in_flight_max())
+            || (self.in_flight.len() < in_flight_max(route, budget)
                 && self.bytes + held_bytes(change, self.compare) <= budget.bytes
                 && self.tracker.spread() < budget.reach)
     }
@@ -224,6 +220,11 @@ impl Work {
         now.in_flight = self.in_flight.len();
         now.watermark = self.tracker.watermark();
     }
+}
+
+/// How many changes may be under way. Each is at one of both ends at a time, and how many that end wants is its own to say.
+fn in_flight_max<S: Source, T: Target>(route: &Route<S, T>, budget: Budget) -> usize {
+    budget.requests.min(route.source.in_flight_max().saturating_add(route.target.in_flight_max())).max(1)
 }
 
 /// What a change holds in memory while it is in flight: a clear carries no data, a comparison twice as much.
