@@ -14,7 +14,7 @@ use pageferry_benches::table::Limit;
 use pageferry_benches::{Table, blob, mib, usage};
 use pageferry_core::{Change, Pages};
 use pageferry_store::View;
-use pageferry_transfer::{Brakes, Budget, Ending, Progress, Route, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Mover, Progress, Route, Stored, transfer};
 
 const LANES: usize = 8;
 
@@ -35,6 +35,8 @@ async fn main() -> ExitCode {
         target: Arc::new(target),
         fence: fence(),
         compare: false,
+        mover: Mover::Relay,
+        stored: Stored::default(),
     };
     let mut table = Table::new("relay");
     table.row("disk", mib(disk_bytes), "MiB");

@@ -1,9 +1,9 @@
 //! What the engine is pointed at: blobs of the development account, on the emulator in a process of its own, so that the
 //! memory and the processor time measured are the engine's.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use azure_core::http::HttpClient;
 use bytes::Bytes;
 use pageferry_azure::{Address, Credential, Flags, Options, PageBlob, Side};
 use pageferry_core::{Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
+use pageferry_emulator::faults::FaultScript;
 use pageferry_emulator::{Config, Emulator, Request};
 use pageferry_store::{Fence, LeaseId, PageData, Target};
 
@@ -19,16 +20,25 @@ use pageferry_store::{Fence, LeaseId, PageData, Target};
 /// # Panics
 /// Where `url` is no address of the development account: benches stop at the first surprise.
 pub fn blob(url: &str, side: Side, transport: Option<Arc<dyn HttpClient>>) -> PageBlob {
+    blob_with(url, side, Options { transport, ..Options::default() })
+}
+
+/// A blob at `url`, talked to in a certain way.
+///
+/// # Panics
+/// As [`blob`].
+pub fn blob_with(url: &str, side: Side, options: Options) -> PageBlob {
     let address = Address::parse(url).expect("an address");
     let credential =
         Credential::resolve(&address, side, &|_| None, &Flags::default()).expect("the development account");
-    PageBlob::new(address, &credential, Options { transport, ..Options::default() }).expect("a blob")
+    PageBlob::new(address, &credential, options).expect("a blob")
 }
 
 /// The emulator, in a process of its own that ends with this value.
 #[derive(Debug)]
 pub struct Service {
     child: Child,
+    answers: BufReader<ChildStdout>,
     container: String,
 }
 
@@ -39,10 +49,23 @@ impl Service {
     /// Where it does not start.
     pub fn start() -> Service {
         let program = std::env::current_exe().expect("this program has a name");
-        let mut child = Command::new(program).arg(SERVE).stdout(Stdio::piped()).spawn().expect("the emulator starts");
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("its address");
-        Service { child, container: first.trim().to_owned() }
+        let mut command = Command::new(program);
+        command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the emulator starts");
+        let mut answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let container = line(&mut answers);
+        Service { child, answers, container }
+    }
+
+    /// What goes wrong from now on.
+    ///
+    /// # Panics
+    /// Where the service is gone.
+    pub fn set_faults(&mut self, script: &FaultScript) {
+        let script = serde_json::to_string(script).expect("a script");
+        let orders = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(orders, "{script}").and_then(|()| orders.flush()).expect("the service listens");
+        assert_eq!(line(&mut self.answers), "done");
     }
 
     /// The service's process.
@@ -96,7 +119,21 @@ pub async fn served() {
     let made = running.service().handle(container.header("x-ms-version", "2021-12-02").with_body(Bytes::new())).await;
     assert!(made.is_success(), "a container");
     println!("{}/disks", running.url());
-    std::future::pending::<()>().await;
+    let service = running.service().clone();
+    let orders = tokio::task::spawn_blocking(move || {
+        for order in std::io::stdin().lines().map_while(Result::ok) {
+            service.set_faults(serde_json::from_str(&order).expect("a script"));
+            println!("done");
+        }
+    });
+    orders.await.expect("orders are understood");
+    std::process::exit(0);
+}
+
+fn line(answers: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    answers.read_line(&mut line).expect("the service answers");
+    line.trim().to_owned()
 }
 
 const SERVE: &str = "--serve";

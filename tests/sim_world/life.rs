@@ -14,7 +14,7 @@ use pageferry_emulator::Service;
 use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::restore::{find_point, restore};
 use pageferry_replicate::sync::sync;
-use pageferry_replicate::{Class, Engine, Options, ReplicateError};
+use pageferry_replicate::{Choice, Class, Engine, Options, ReplicateError};
 use tokio::task::JoinHandle;
 
 use super::dice::Dice;
@@ -374,6 +374,7 @@ impl Life {
             ..Options::default()
         };
         options.budget.requests = in_flight;
+        options.mover = *dice.pick(&[Choice::Relay, Choice::Relay, Choice::Relay, Choice::Service, Choice::Auto]);
         options.budget.reach = Pages::new(*dice.pick(&[1 << 27, 1 << 27, 16]));
         if healthy {
             options.lock_wait = Duration::from_secs(75);

@@ -19,7 +19,7 @@ use crate::options::Clock;
 use crate::shared_key::{AccountKey, SharedKeyPolicy};
 use crate::wire::SasPolicy;
 
-const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
+pub(crate) const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 
 /// Who we are to the service.
 #[derive(Clone)]

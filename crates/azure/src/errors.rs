@@ -131,6 +131,10 @@ pub(crate) fn explanation(operation: Operation, code: &str) -> Option<&'static s
         "InvalidOperation" if operation == (Operation::Read { snapshot: true }) => {
             "this account does not let snapshots be read: name a blob of it with --scratch, to which they are copied and read"
         }
+        "CannotVerifyCopySource" if operation == Operation::PutPageFromUrl => {
+            "the target's service cannot read the source by itself (a firewall, a private endpoint or the SAS may keep it out): \
+             use --engine relay"
+        }
         "InvalidBlobType" => "it is not a page blob",
         _ => return None,
     })

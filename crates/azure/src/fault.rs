@@ -43,6 +43,9 @@ pub(crate) struct Fault {
     pub(crate) retry_after: Option<RetryAfter>,
 }
 
+/// What passes by itself where a copy's source says it.
+const PASSING: [&str; 3] = ["OperationTimedOut", "InternalError", "ServerBusy"];
+
 /// When the service wants to be asked again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RetryAfter {
@@ -66,8 +69,11 @@ impl Fault {
         let mut told = errors::parse(body);
         told.code = text(headers, "x-ms-error-code").or(told.code).filter(|code| !code.is_empty());
         let cause = errors::sentence(status, &told);
+        // The service could not read what it was to copy, and only for now: nothing was changed.
+        let source = text(headers, "x-ms-copy-source-error-code").filter(|code| PASSING.contains(&code.as_str()));
+        let status = if source.is_some() { 503 } else { status };
         Fault {
-            code: told.code,
+            code: source.or(told.code),
             retry_after: retry_after(headers),
             ..Fault::in_answer(Outcome::Status(status), headers, cause)
         }

@@ -22,6 +22,7 @@ mod list_ranges;
 mod operation;
 mod options;
 mod page_blob;
+mod pass;
 mod properties;
 mod read;
 mod retry;

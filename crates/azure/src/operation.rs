@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     SetMetadata,
     Resize,
     PutPage,
+    PutPageFromUrl,
     /// Of a range long enough to be halved, or not.
     ClearPages {
         long: bool,
@@ -60,6 +61,7 @@ impl Operation {
             Operation::SetMetadata => "Set Blob Metadata",
             Operation::Resize => "Set Blob Properties (resize)",
             Operation::PutPage => "Put Page",
+            Operation::PutPageFromUrl => "Put Page From URL",
             Operation::ClearPages { .. } => "Put Page (clear)",
             Operation::Snapshot => "Snapshot Blob",
             Operation::DeleteSnapshot | Operation::Delete => "Delete Blob",
@@ -78,6 +80,7 @@ impl Operation {
             }
             // Disjoint pages under lease and epoch; a size; what is gone either way.
             Operation::PutPage
+            | Operation::PutPageFromUrl
             | Operation::ClearPages { long: false }
             | Operation::Resize
             | Operation::DeleteSnapshot

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use azure_storage_blob::models::BlobClientGetPropertiesOptions;
 use pageferry_core::{Etag, PageRange};
 use pageferry_store::error::Failure;
-use pageferry_store::{Answer, Ask, ErrorKind, PageData, Properties, Receipt, Snapshot, Source, StoreError, View};
+use pageferry_store::{
+    Answer, Ask, ErrorKind, PageData, Pass, Properties, Receipt, Snapshot, Source, StoreError, View,
+};
 use secrecy::SecretString;
 
 use crate::address::Address;
@@ -118,6 +120,10 @@ impl Source for PageBlob {
 
     fn in_flight_max(&self) -> usize {
         self.wire().pacer.in_flight_max()
+    }
+
+    async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
+        self.wire().pass(view).await
     }
 
     async fn properties(&self, view: &View) -> Result<Properties, StoreError> {

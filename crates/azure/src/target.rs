@@ -12,10 +12,12 @@ use azure_storage_blob::models::{
     BlobClientCreateSnapshotOptions, BlobClientDeleteOptions, BlobClientReleaseLeaseOptions,
     BlobClientRenewLeaseOptions, BlobClientSetMetadataOptions, HttpRange, PageBlobClientClearPagesOptions,
     PageBlobClientCreateOptions, PageBlobClientResizeOptions, PageBlobClientSetSequenceNumberOptions,
-    PageBlobClientUploadPagesOptions, SequenceNumberActionType,
+    PageBlobClientUploadPagesFromUrlOptions, PageBlobClientUploadPagesOptions, SequenceNumberActionType,
 };
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
-use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Receipt, StoreError, Target};
+use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Pass, Receipt, StoreError, Target};
+
+use secrecy::ExposeSecret;
 
 use crate::fault::{Fault, Outcome, text};
 use crate::operation::Operation;
@@ -242,6 +244,35 @@ impl Target for PageBlob {
             .await
             .with_receipt()
             .map(|((), receipt)| receipt)
+    }
+
+    async fn write_from(
+        &self,
+        range: PageRange,
+        from: &Pass,
+        fence: &Fence,
+    ) -> Result<(Option<u64>, Receipt), StoreError> {
+        let wire = self.wire();
+        if range.bytes() > REQUEST_BYTES_MAX {
+            let cause = format!("{} bytes are more than one request writes", range.bytes());
+            return Err(self.invalid(Operation::PutPageFromUrl, cause));
+        }
+        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::PutPageFromUrl, fence.epoch))?;
+        let attempt = || async {
+            let options = PageBlobClientUploadPagesFromUrlOptions {
+                copy_source_authorization: from.authorization.as_ref().map(|value| value.expose_secret().to_owned()),
+                if_sequence_number_equal_to: Some(epoch),
+                lease_id: Some(fence.lease.0.clone()),
+                timeout: wire.write_timeout(),
+                ..Default::default()
+            };
+            let url = from.url.expose_secret().to_owned();
+            let call = wire.pages.upload_pages_from_url(url, on_wire(range), 0, on_wire(range), Some(options));
+            // The service reads before it writes.
+            let headers = wire.upload(range.bytes(), call).await?;
+            Ok(checksum(&headers))
+        };
+        self.change_pages(Operation::PutPageFromUrl, Some(range.bytes()), attempt).await.with_receipt()
     }
 
     async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {

@@ -49,6 +49,7 @@ pub(crate) struct Wire {
     pub(crate) pages: PageBlobClient,
     pub(crate) buffers: Buffers,
     pub(crate) pacer: Arc<Pacer>,
+    pub(crate) credential: Credential,
     pipeline: Pipeline,
 }
 
@@ -98,6 +99,7 @@ impl Wire {
             buffers: Buffers::default(),
             pacer,
             pipeline,
+            credential: credential.clone(),
         })
     }
 

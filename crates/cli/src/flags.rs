@@ -256,6 +256,10 @@ pub(crate) struct Expert {
     /// How many requests to have under way: auto finds out what the service takes; or always so many, 1 to 512
     #[arg(long, value_name = "auto|N", default_value = "auto", value_parser = parse_concurrency)]
     pub(crate) concurrency: Concurrency,
+    /// Who moves the bytes: this machine, which checks them; the target's service, which fetches them from the source's
+    /// (Put Page From URL); or the service if it can
+    #[arg(long, value_name = "WHO", default_value = "relay")]
+    pub(crate) engine: EngineFlag,
     /// The most megabits a second to read, and to write
     #[arg(long, value_name = "NUMBER", value_parser = parse_cap)]
     pub(crate) cap_mbps: Option<Cap>,
@@ -268,6 +272,14 @@ pub(crate) struct Expert {
     /// How long to wait after a run that ended uncleanly; under 45 only for a target on this machine
     #[arg(long, value_name = "SECONDS", default_value_t = 45)]
     pub(crate) quiesce: u32,
+}
+
+/// Who moves the bytes.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineFlag {
+    Relay,
+    Service,
+    Auto,
 }
 
 fn parse_request_size(text: &str) -> Result<ChunkPolicy, String> {

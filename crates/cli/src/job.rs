@@ -7,14 +7,15 @@ use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
-use pageferry_replicate::Options;
 use pageferry_replicate::image::Format;
+use pageferry_replicate::{Choice, Options};
 use pageferry_transfer::Budget;
 
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    Command, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+    Command, EngineFlag, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags,
+    WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::place::{Named, Place};
@@ -51,6 +52,7 @@ pub(crate) struct Settings {
     chunks: ChunkPolicy,
     memory_bytes: u64,
     speed: Speed,
+    mover: Choice,
     lock_wait: Duration,
     lease: Duration,
     quiesce: Duration,
@@ -230,6 +232,7 @@ impl Settings {
             chunks,
             memory_bytes: defaults.budget.bytes,
             speed: Speed::default(),
+            mover: Choice::default(),
             lock_wait: defaults.lock_wait,
             lease: defaults.lease,
             quiesce: QUIESCE,
@@ -242,6 +245,11 @@ impl Settings {
         Settings {
             chunks,
             memory_bytes: flags.memory,
+            mover: match flags.engine {
+                EngineFlag::Relay => Choice::Relay,
+                EngineFlag::Service => Choice::Service,
+                EngineFlag::Auto => Choice::Auto,
+            },
             speed: Speed { concurrency: flags.concurrency, cap: flags.cap_mbps },
             lock_wait: Duration::from_secs(flags.lock_wait.into()),
             lease: Duration::from_secs(flags.lease_duration.into()),
@@ -270,6 +278,7 @@ impl Settings {
         Options {
             chunks: self.chunks,
             budget: Budget { bytes: self.memory_bytes, requests: self.speed.requests(), ..Budget::default() },
+            mover: self.mover,
             lease: self.lease,
             lock_wait: self.lock_wait,
             quiesce: self.quiesce,

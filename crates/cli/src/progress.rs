@@ -15,7 +15,7 @@ use pageferry_transfer::Progress;
 
 use crate::console::{Console, Say};
 use crate::human;
-use crate::report::{Begun, Gating, Moving, Note, Quiescing, StepDone, Waiting};
+use crate::report::{Begun, Gating, Moving, Note, Quiescing, StepDone, Stored, Waiting};
 
 /// How often a bar moves.
 const FRAME: Duration = Duration::from_millis(100);
@@ -187,6 +187,11 @@ impl Show {
                 self.clear();
                 self.console.say(&StepDone::from(report));
             }
+            Event::Stored(range, crc) => self.console.say_json(&Stored {
+                offset_bytes: range.start().bytes(),
+                length_bytes: range.bytes(),
+                crc64: format!("{crc:016x}"),
+            }),
             Event::Note(text) => self.aside(&Note { text: text.clone() }),
             _ => {}
         }

@@ -9,6 +9,7 @@ use pageferry_core::PageRange;
 use pageferry_core::next::Point;
 use pageferry_replicate::StepReport;
 use pageferry_replicate::error::Ranges;
+use pageferry_transfer::Mover;
 use pageferry_transfer::Progress;
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ say! {
     Gating => "gating",
     Note => "note",
     StepDone => "step",
+    Stored => "stored",
     PointSaid => "point",
 }
 
@@ -179,8 +181,24 @@ pub(crate) struct StepDone {
     cleared_bytes: u64,
     requests: u64,
     refused: u64,
+    engine: &'static str,
     elapsed_ms: u64,
     run: String,
+}
+
+/// A range that the target's service fetched by itself.
+#[derive(Serialize)]
+pub(crate) struct Stored {
+    pub(crate) offset_bytes: u64,
+    pub(crate) length_bytes: u64,
+    /// CRC-64/NVME in hexadecimal.
+    pub(crate) crc64: String,
+}
+
+impl Display for Stored {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", bytes(self.length_bytes), self.offset_bytes, self.crc64)
+    }
 }
 
 impl From<&StepReport> for StepDone {
@@ -198,6 +216,10 @@ impl From<&StepReport> for StepDone {
             cleared_bytes: report.cleared_bytes,
             requests: report.requests,
             refused: report.refused,
+            engine: match report.mover {
+                Mover::Relay => "relay",
+                Mover::Service => "service",
+            },
             elapsed_ms: millis(report.elapsed),
             run: report.run.clone(),
         }

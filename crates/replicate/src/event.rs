@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pageferry_core::SnapshotId;
-use pageferry_transfer::Progress;
+use pageferry_core::{PageRange, SnapshotId};
+use pageferry_transfer::{Mover, Progress};
 
 /// Something a person or a log may want to know.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub enum Event {
     },
     /// Pages are moving.
     Moving(Progress),
+    /// The target's service has fetched a range by itself, and this is the CRC-64/NVME it computed.
+    Stored(PageRange, u64),
     /// All is written; the target is compared with the plan.
     Gating,
     /// A point exists.
@@ -68,6 +70,8 @@ pub struct StepReport {
     pub requests: u64,
     /// Of these, refused for load or broken on the way.
     pub refused: u64,
+    /// Who moved the bytes.
+    pub mover: Mover,
     /// From taking the target to the point.
     pub elapsed: Duration,
     /// The run.

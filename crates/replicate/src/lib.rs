@@ -32,4 +32,4 @@ pub use engine::Engine;
 pub use error::{Class, ReplicateError};
 pub use event::{Event, Events, StepReport};
 pub use machine::{Machine, ThisMachine};
-pub use options::Options;
+pub use options::{Choice, Options};

@@ -17,6 +17,8 @@ pub struct Options {
     pub chunks: ChunkPolicy,
     /// How much may be under way at once.
     pub budget: Budget,
+    /// Who moves the bytes.
+    pub mover: Choice,
     /// The length of the target's lease; 15 to 60 seconds.
     pub lease: Duration,
     /// How long to wait for somebody else's lease.
@@ -40,11 +42,24 @@ pub struct Options {
     pub machine: Arc<dyn Machine>,
 }
 
+/// Who shall move the bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Choice {
+    /// This machine, which checks them.
+    #[default]
+    Relay,
+    /// The target's service, which fetches them from the source's.
+    Service,
+    /// The service, if it can: the first range that is to be written is tried.
+    Auto,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
             chunks: ChunkPolicy::default(),
             budget: Budget::default(),
+            mover: Choice::default(),
             lease: Duration::from_secs(60),
             lock_wait: Duration::from_secs(75),
             quiesce: Duration::from_secs(45),

@@ -7,7 +7,7 @@ use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef};
 use pageferry_core::next::{Point, Start};
 use pageferry_core::{Metadata, Pages};
 use pageferry_store::{Fence, Source, Target, View};
-use pageferry_transfer::{Ending, Route};
+use pageferry_transfer::{Ending, Mover, Route, Stored};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -95,14 +95,22 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         }
     }
 
-    /// From where to where, and under which fence.
-    pub(crate) fn route(&self) -> Route<S, T> {
+    /// Whether the target is read first, and only pages that differ are written.
+    pub(crate) fn compares(&self) -> bool {
+        self.touched == Touched::Anywhere
+    }
+
+    /// From where to where, under which fence, and who moves the bytes.
+    pub(crate) fn route(&self, mover: Mover) -> Route<S, T> {
+        let events = self.engine.options.events.clone();
         Route {
             source: Arc::clone(&self.engine.source),
             view: View::Snapshot(self.task.picture.id.clone()),
             target: Arc::clone(&self.engine.target),
             fence: Fence { lease: self.hold.id().clone(), epoch: self.epoch },
-            compare: self.touched == Touched::Anywhere,
+            compare: self.compares(),
+            mover,
+            stored: Stored::new(move |range, crc| events.tell(&Event::Stored(range, crc))),
         }
     }
 

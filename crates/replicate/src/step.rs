@@ -17,6 +17,7 @@ use pageferry_transfer::{Ending, Progress};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::apply::Applied;
 use crate::engine::{Engine, pause};
 use crate::error::ReplicateError;
 use crate::event::{Event, StepReport};
@@ -72,7 +73,7 @@ pub async fn step<S: Source, T: Target>(
     run.announce(floor);
     set_state(target, &State::Applying(run.mark(floor)), &run.others, hold.id(), &etag, hold.doubt()).await?;
     let resized_at = run.resize(found).await?;
-    let (mut progress, tally) = run.apply(found, floor).await?;
+    let Applied { mut progress, tally, mover } = run.apply(found, floor).await?;
     progress.unknown_at = progress.unknown_at.max(resized_at);
     let point = run.gate_and_seal(&tally, progress).await?;
 
@@ -89,6 +90,7 @@ pub async fn step<S: Source, T: Target>(
         cleared_bytes: progress.cleared_bytes,
         requests: progress.requests,
         refused: progress.refused,
+        mover,
         elapsed: begun.elapsed(),
         run: run.id,
     };

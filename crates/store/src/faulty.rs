@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 
 use crate::error::StoreError;
+use crate::pass::Pass;
 use crate::role::{Answer, Ask, Fence, LeaseId, PageData, Properties, Receipt, Snapshot, Source, Target, View};
 use crate::wrap::delegate;
 

@@ -10,12 +10,14 @@ pub mod crc;
 pub mod error;
 pub mod faulty;
 pub mod memory;
+pub mod pass;
 pub mod role;
 pub mod slowed;
 mod wrap;
 
 pub use error::{ErrorKind, StoreError};
 pub use memory::Memory;
+pub use pass::Pass;
 pub use role::{
     Answer, Ask, Fence, LeaseId, LeaseState, PageData, Properties, Receipt, Snapshot, Source, Target, View,
 };

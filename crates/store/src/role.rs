@@ -8,7 +8,8 @@ use bytes::Bytes;
 use pageferry_core::{Change, Etag, Metadata, PageRange, Pages, SnapshotId};
 
 use crate::crc::crc64;
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
+use crate::pass::Pass;
 
 /// Which picture of a blob is meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -178,6 +179,16 @@ pub trait Source: Send + Sync + 'static {
         usize::MAX
     }
 
+    /// What lets another service read `view` by itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where nothing does.
+    fn pass(&self, view: &View) -> impl Future<Output = Result<Pass, StoreError>> + Send {
+        let _ = view;
+        let cause = "no other service can read it";
+        std::future::ready(Err(StoreError::new(ErrorKind::Invalid, "Put Page From URL", self.address(), cause)))
+    }
+
     /// What the service says about `view`.
     fn properties(&self, view: &View) -> impl Future<Output = Result<Properties, StoreError>> + Send;
 
@@ -257,6 +268,19 @@ pub trait Target: Source {
         data: &PageData,
         fence: &Fence,
     ) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
+
+    /// Has the service itself write `range` with what the picture that `from` opens holds there, at most 4 MiB, under the
+    /// fence; returns the checksum that the service computed, if it told.
+    fn write_from(
+        &self,
+        range: PageRange,
+        from: &Pass,
+        fence: &Fence,
+    ) -> impl Future<Output = Result<(Option<u64>, Receipt), StoreError>> + Send {
+        let _ = (range, from, fence);
+        let cause = "it cannot fetch pages by itself";
+        std::future::ready(Err(StoreError::new(ErrorKind::Invalid, "Put Page From URL", self.address(), cause)))
+    }
 
     /// Clears `range`, however long, under the fence.
     fn clear(&self, range: PageRange, fence: &Fence) -> impl Future<Output = Result<Receipt, StoreError>> + Send;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 
 use crate::error::StoreError;
+use crate::pass::Pass;
 use crate::role::{Answer, Ask, Fence, LeaseId, PageData, Properties, Receipt, Snapshot, Source, Target, View};
 use crate::wrap::delegate;
 

@@ -11,6 +11,9 @@ macro_rules! delegate {
             fn in_flight_max(&self) -> usize {
                 self.inner.in_flight_max()
             }
+            async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
+                self.inner.pass(view).await
+            }
             async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
                 self.inner.properties(view).await
             }
@@ -73,6 +76,15 @@ macro_rules! delegate {
             async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
                 self.wait("Put Page", range).await?;
                 self.inner.write(range, data, fence).await
+            }
+            async fn write_from(
+                &self,
+                range: PageRange,
+                from: &Pass,
+                fence: &Fence,
+            ) -> Result<(Option<u64>, Receipt), StoreError> {
+                self.wait("Put Page From URL", range).await?;
+                self.inner.write_from(range, from, fence).await
             }
             async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
                 self.wait("Put Page (clear)", range).await?;

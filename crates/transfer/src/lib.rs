@@ -9,18 +9,19 @@
 
 mod relay;
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use pageferry_core::watermark::Tracker;
-use pageferry_core::{Change, Kind, Pages};
+use pageferry_core::{Change, Kind, PageRange, Pages};
 use pageferry_store::{ErrorKind, Fence, Source, StoreError, Target, View};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use relay::Settled;
+pub use relay::{Mover, Settled};
 
 /// How much may be under way at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +94,34 @@ pub struct Route<S, T> {
     pub fence: Fence,
     /// Read the target first, and write only the pages that differ.
     pub compare: bool,
+    /// Who moves the bytes, where nothing is compared.
+    pub mover: Mover,
+    /// Told of every range that the service moved, with the checksum it computed.
+    pub stored: Stored,
+}
+
+/// Hears of ranges that the service moved by itself. Must not block.
+#[derive(Clone)]
+pub struct Stored(Arc<dyn Fn(PageRange, u64) + Send + Sync>);
+
+impl Stored {
+    /// `hear` is told.
+    pub fn new(hear: impl Fn(PageRange, u64) + Send + Sync + 'static) -> Stored {
+        Stored(Arc::new(hear))
+    }
+}
+
+impl Default for Stored {
+    /// Nobody is told.
+    fn default() -> Stored {
+        Stored::new(|_, _| ())
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stored")
+    }
 }
 
 /// Carries out `changes`, which ascend, are disjoint, and fit one request each.
@@ -108,13 +137,9 @@ pub async fn transfer<S: Source, T: Target, E>(
 ) -> Result<(Progress, Ending), E> {
     let mut changes = std::pin::pin!(changes.fuse());
     let (mut stop, mut abandon) = (std::pin::pin!(brakes.stop), std::pin::pin!(brakes.abandon));
-    let mut work = Work {
-        compare: route.compare,
-        tracker: Tracker::new(floor),
-        bytes: 0,
-        now: Progress::default(),
-        in_flight: JoinSet::new(),
-    };
+    let holds = Holds { compare: route.compare, mover: route.mover };
+    let mut work =
+        Work { holds, tracker: Tracker::new(floor), bytes: 0, now: Progress::default(), in_flight: JoinSet::new() };
     work.now.watermark = floor;
     let mut held: Option<Change> = None;
     let (mut ending, mut broken) = (Ending::Complete, None);
@@ -144,6 +169,9 @@ pub async fn transfer<S: Source, T: Target, E>(
                 let joined = joined.unwrap_or_else(|panic| Err(worker_lost(&route.target.address(), &panic)));
                 match joined {
                     Ok(settled) => {
+                        if let Some(crc) = settled.crc {
+                            (route.stored.0)(settled.change.range, crc);
+                        }
                         work.settle(settled);
                         progress.send_replace(work.now);
                     }
@@ -171,7 +199,7 @@ pub async fn transfer<S: Source, T: Target, E>(
 
 /// What the loop owns.
 struct Work {
-    compare: bool,
+    holds: Holds,
     tracker: Tracker,
     bytes: u64,
     now: Progress,
@@ -183,16 +211,18 @@ impl Work {
     fn admits<S: Source, T: Target>(&self, change: Change, route: &Route<S, T>, budget: Budget) -> bool {
         self.in_flight.is_empty()
             || (self.in_flight.len() < in_flight_max(route, budget)
-                && self.bytes + held_bytes(change, self.compare) <= budget.bytes
+                && self.bytes + self.holds.bytes(change) <= budget.bytes
                 && self.tracker.spread() < budget.reach)
     }
 
     fn send<S: Source, T: Target>(&mut self, route: &Route<S, T>, change: Change) {
         self.tracker.sent(change.range);
-        self.bytes += held_bytes(change, self.compare);
+        self.bytes += self.holds.bytes(change);
         let (source, target) = (Arc::clone(&route.source), Arc::clone(&route.target));
-        let (view, fence, compare) = (route.view.clone(), route.fence.clone(), route.compare);
-        self.in_flight.spawn(async move { relay::relay(&*source, &view, &*target, &fence, change, compare).await });
+        let (view, fence) = (route.view.clone(), route.fence.clone());
+        let Holds { compare, mover } = self.holds;
+        self.in_flight
+            .spawn(async move { relay::relay(&*source, &view, &*target, &fence, change, compare, mover).await });
         self.now.in_flight = self.in_flight.len();
     }
 
@@ -207,7 +237,7 @@ impl Work {
 
     fn settle(&mut self, settled: Settled) {
         self.tracker.finished(settled.change.range);
-        self.bytes -= held_bytes(settled.change, self.compare);
+        self.bytes -= self.holds.bytes(settled.change);
         let now = &mut self.now;
         match settled.change.kind {
             Kind::Write => now.written_bytes += settled.written_bytes,
@@ -227,11 +257,21 @@ fn in_flight_max<S: Source, T: Target>(route: &Route<S, T>, budget: Budget) -> u
     budget.requests.min(route.source.in_flight_max().saturating_add(route.target.in_flight_max())).max(1)
 }
 
-/// What a change holds in memory while it is in flight: a clear carries no data, a comparison twice as much.
-fn held_bytes(change: Change, compare: bool) -> u64 {
-    match change.kind {
-        Kind::Write => change.range.bytes() * if compare { 2 } else { 1 },
-        Kind::Clear => 0,
+/// What changes hold in memory while they are in flight.
+#[derive(Clone, Copy)]
+struct Holds {
+    compare: bool,
+    mover: Mover,
+}
+
+impl Holds {
+    /// A clear carries no data, nor does what the service moves; a comparison carries twice as much.
+    fn bytes(self, change: Change) -> u64 {
+        match (change.kind, self.compare, self.mover) {
+            (Kind::Write, true, _) => change.range.bytes() * 2,
+            (Kind::Write, false, Mover::Relay) => change.range.bytes(),
+            (Kind::Write, false, Mover::Service) | (Kind::Clear, ..) => 0,
+        }
     }
 }
 

@@ -3,6 +3,16 @@
 use pageferry_core::{Canon, Change, Kind, PAGE_BYTES, PageRange, Pages};
 use pageferry_store::{Fence, PageData, Receipt, Source, StoreError, Target, View};
 
+/// Who moves the bytes of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mover {
+    /// This machine reads them and writes them, and checks them in between.
+    #[default]
+    Relay,
+    /// The target's service fetches them from the source's; they never pass through this machine.
+    Service,
+}
+
 /// A change that is durable, and how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -14,6 +24,8 @@ pub struct Settled {
     pub sent: Receipt,
     /// Bytes written to the target.
     pub written_bytes: u64,
+    /// The checksum that the service computed, where it did all of it.
+    pub crc: Option<u64>,
 }
 
 impl Settled {
@@ -37,15 +49,21 @@ pub(crate) async fn relay(
     fence: &Fence,
     change: Change,
     compare: bool,
+    mover: Mover,
 ) -> Result<Settled, StoreError> {
     if change.kind == Kind::Clear {
         let sent = target.clear(change.range, fence).await?;
-        return Ok(Settled { change, read: None, sent, written_bytes: 0 });
+        return Ok(Settled { change, read: None, sent, written_bytes: 0, crc: None });
+    }
+    if mover == Mover::Service && !compare {
+        let pass = source.pass(view).await?;
+        let (crc, sent) = target.write_from(change.range, &pass, fence).await?;
+        return Ok(Settled { change, read: None, sent, written_bytes: change.range.bytes(), crc });
     }
     let (data, mut read) = source.read(view, change.range, None).await?;
     if !compare {
         let sent = target.write(change.range, &data, fence).await?;
-        return Ok(Settled { change, read: Some(read), sent, written_bytes: change.range.bytes() });
+        return Ok(Settled { change, read: Some(read), sent, written_bytes: change.range.bytes(), crc: None });
     }
     let (have, read_back) = target.read(&View::Base, change.range, None).await?;
     read += read_back;
@@ -57,7 +75,7 @@ pub(crate) async fn relay(
         sent += target.write(range, &part, fence).await?;
         written_bytes += range.bytes();
     }
-    Ok(Settled { change, read: Some(read), sent, written_bytes })
+    Ok(Settled { change, read: Some(read), sent, written_bytes, crc: None })
 }
 
 /// The runs of pages within `range` whose bytes are not the same.

@@ -9,7 +9,7 @@ use pageferry_core::{Change, Etag, PageRange, Pages};
 use pageferry_store::faulty::Faulty;
 use pageferry_store::slowed::Slowed;
 use pageferry_store::{ErrorKind, Fence, LeaseId, Memory, Source, StoreError, Target, View};
-use pageferry_transfer::{Brakes, Budget, Ending, Progress, Route, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Mover, Progress, Route, Stored, transfer};
 use tokio::sync::watch;
 
 const POLICY: ChunkPolicy = ChunkPolicy { write_max: Pages::new(4), clear_max: Pages::new(1000) };
@@ -49,7 +49,15 @@ async fn braked<S: Source, T: Target>(
     (changes, budget, in_flight): (&[Change], Budget, usize),
     brakes: Brakes<impl Future<Output = ()> + Send, impl Future<Output = ()> + Send>,
 ) -> (Progress, Ending) {
-    let route = Route { source: Arc::new(source), view: View::Base, target: Arc::new(target), fence, compare: false };
+    let route = Route {
+        source: Arc::new(source),
+        view: View::Base,
+        target: Arc::new(target),
+        fence,
+        compare: false,
+        mover: Mover::Relay,
+        stored: Stored::default(),
+    };
     let chunks: Vec<_> = changes.iter().flat_map(|change| cut(*change, &POLICY)).map(Ok::<_, StoreError>).collect();
     let (progress, _) = watch::channel(Progress::default());
     transfer(&route, stream::iter(chunks), Pages::ZERO, Budget { requests: in_flight, ..budget }, &progress, brakes)
