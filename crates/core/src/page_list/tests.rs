@@ -1,12 +1,23 @@
 //! The reader on samples, cut everywhere, and on damage of every kind.
 
 use super::*;
+use crate::page::PageRange;
 use proptest::prelude::*;
 
 type Outcome = Result<(Vec<Change>, Option<String>), PageListError>;
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let (mut reader, mut entries) = (PageListReader::new(), Vec::new());
+    for piece in pieces {
+        reader.feed(piece, &mut entries)?;
+    }
+    Ok((entries, reader.finish()?))
+}
+
+/// What the general reader alone makes of a body.
+fn read_as_xml<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let (mut reader, mut entries) = (PageListReader::new(), Vec::new());
+    reader.document.general = true;
     for piece in pieces {
         reader.feed(piece, &mut entries)?;
     }
@@ -70,6 +81,22 @@ fn the_cut_into_pieces_does_not_matter() {
             }
         }
     }
+}
+
+#[test]
+fn an_entry_is_plain_only_in_the_one_spelling_of_the_service() {
+    let plain = |entry: &str| plain::entry(entry.as_bytes());
+    let entry = "<PageRange><Start>1024</Start><End>1535</End></PageRange>";
+    assert_eq!(plain(&format!("{entry}<x")), Some((write(1024, 1535), entry.len())));
+    let entry = "<ClearRange><Start>0</Start><End>4398046511103</End></ClearRange>";
+    assert_eq!(plain(entry), Some((clear(0, 4_398_046_511_103), entry.len())));
+    for end in 0..entry.len() {
+        assert_eq!(plain(&entry[..end]), None, "{end}");
+    }
+    for (from, to) in [("4398046511103", "512"), (">0<", "> 0<"), (">0<", "><"), (">0<", ">18446744073709551616<")] {
+        assert_eq!(plain(&entry.replacen(from, to, 1)), None, "{to}");
+    }
+    assert_eq!(plain(&entry.replace("</ClearRange>", "</PageRange>")), None);
 }
 
 #[test]
@@ -176,5 +203,47 @@ proptest! {
             }
         }
         prop_assert_eq!(read(pieces(&body, &cuts)), read([body.as_slice()]));
+    }
+
+    #[test]
+    fn plain_entries_mean_what_the_general_reader_makes_of_them(
+        odd: bool,
+        entries in prop::collection::vec((any::<bool>(), 0..1000u64, 0..9u64, 0..12u8), 0..12),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 0..4),
+        cuts: [prop::sample::Index; 6],
+    ) {
+        let list: String = entries.iter().map(|(cleared, first, pages, spelling)| {
+            let name = if *cleared { "ClearRange" } else { "PageRange" };
+            let (start, end) = (first * 512, (first + pages) * 512);
+            let text = format!("<{name}><Start>{start}</Start><End>{}</End></{name}>", end.saturating_sub(1));
+            match spelling {
+                0 => text.replace("<Start>", "<Start >"),
+                1 => text.replace("</End>", "</End>\n"),
+                2 => text.replace("<End>", "<End>000000000000000000000"),
+                3 => text.replace("<Start>", "<!-- --><Start>"),
+                4 => format!("<New>{text}</New>"),
+                5 => format!("\u{feff}{text}"),
+                6 => format!(" {text}"),
+                _ => text,
+            }
+        }).collect();
+        let body = if odd { ODD } else { DIFF };
+        let at = body.find("<PageList").and_then(|at| Some(at + body[at..].find("\n <New").or(body[at..].find("><")?.checked_add(1))?));
+        let mut body = body.as_bytes().to_vec();
+        let at = at.unwrap();
+        body.splice(at..at, list.bytes());
+        for (at, byte, how) in damage {
+            let at = at.index(body.len());
+            match how {
+                0 => body[at] = byte,
+                1 => body.insert(at, byte),
+                2 => body.truncate(at + 1),
+                _ => drop(body.remove(at)),
+            }
+        }
+        let whole = read_as_xml([body.as_slice()]);
+        prop_assert_eq!(read([body.as_slice()]), whole.clone());
+        prop_assert_eq!(read(pieces(&body, &cuts)), whole.clone());
+        prop_assert_eq!(read(body.chunks(1)), whole);
     }
 }
