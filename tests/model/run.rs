@@ -152,7 +152,7 @@ fn after_quiesce(engine: &Engine) -> Phase {
     }
 }
 
-/// What the planner plans (`planning::decide`), on lists read right after the mark.
+/// What the planner plans (`draft::decide`), on lists read right after the mark.
 fn plan(state: &State, rules: &Rules, engine: &Engine) -> Set {
     let wanted = difference(engine.task.from, engine.task.to);
     let own = match rules.own {

@@ -3,9 +3,11 @@
 //! Everything here is pure and total: no I/O, no clock, no async, nothing that knows HTTP. Positions and lengths are
 //! [`Pages`], ranges are half-open, and the wire's inclusive byte ranges are converted once, in [`page`].
 //!
-//! Start with [`change`], which says what a difference is, and [`plan`], which cuts it into requests.
+//! Start with [`change`], which says what a difference is, [`draft`], which decides what to do about it, and [`plan`], which
+//! cuts that into requests.
 
 pub mod change;
+pub mod draft;
 pub mod lineage;
 pub mod names;
 pub mod next;

@@ -149,12 +149,15 @@ fn tiling() {
     });
     random_pictures(|picture, dice| {
         let scale = 1 + dice.roll(1 << 18); // up to 128 MiB per letter, so that real windows cut it
-        let mut windows = Windows::new(Pages::ZERO, Pages::new(picture.len() as u64 * scale));
-        let mut answered = Vec::new();
-        while let Some(window) = windows.current() {
-            if dice.roll(3) > 0 || !windows.timed_out() {
-                answered.push(window);
-                windows.answered();
+        let mut windows = Windows::new(Pages::new(picture.len() as u64 * scale));
+        let (mut answered, mut halved) = (Vec::new(), Vec::new());
+        while let Some(window) = halved.pop().or_else(|| windows.next()) {
+            match if dice.roll(3) > 0 { None } else { windows.timed_out(window) } {
+                Some((first, rest)) => halved.extend([rest, first]),
+                None => {
+                    answered.push(window);
+                    windows.answered(window, 0);
+                }
             }
         }
         check_tiling(&Diff::new(scaled(picture, scale)).unwrap(), &answered, &ChunkPolicy::default());

@@ -1,14 +1,15 @@
 //! Page lists and differences as one sequence, however the service cuts its answers.
 //!
-//! A task asks window by window and marker by marker, one answer ahead of the reader, so that nothing ever holds a
-//! whole list. Windows shrink when the service times out. What arrives is checked: contradictions, going back and sizes
-//! that change under way are errors.
+//! A task asks a few answers ahead of the reader ([`ahead`]), so that nothing ever holds a whole list and the first page
+//! can move before a list is complete. What arrives is checked: contradictions, going back and sizes that change under way
+//! are errors.
+
+mod ahead;
 
 use std::sync::Arc;
 
-use pageferry_core::window::Windows;
-use pageferry_core::{Change, Etag, InOrder, Kind, PageRange, Pages, SnapshotId};
-use pageferry_store::{Answer, Ask, ErrorKind, Source, StoreError, View};
+use pageferry_core::{Change, Etag, InOrder, Pages, SnapshotId};
+use pageferry_store::{ErrorKind, Source, StoreError, View};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -38,7 +39,7 @@ pub struct Listing {
     ended: bool,
 }
 
-/// Answers listed ahead of the reader, beside the one being read.
+/// Answers that wait for the reader, beside the one being read and those that [`ahead`] has.
 const AHEAD: usize = 1;
 
 impl Listing {
@@ -46,7 +47,7 @@ impl Listing {
     pub fn start<S: Source>(blob: &Arc<S>, wanted: Wanted) -> Listing {
         let (sender, answers) = mpsc::channel(AHEAD);
         let object = blob.address();
-        let task = tokio::spawn(ask_all(Arc::clone(blob), wanted, sender));
+        let task = tokio::spawn(ahead::ask_all(Arc::clone(blob), wanted, sender));
         Listing {
             object,
             answers: Some(answers),
@@ -112,62 +113,5 @@ impl Drop for Listing {
     }
 }
 
-/// Asks for every window in turn and hands the answers over.
-async fn ask_all<S: Source>(
-    blob: Arc<S>,
-    wanted: Wanted,
-    answers: mpsc::Sender<Result<Option<Vec<Change>>, StoreError>>,
-) {
-    let mut windows = Windows::new(Pages::ZERO, wanted.size);
-    let mut reached = Pages::ZERO;
-    while let Some(window) = windows.current() {
-        let Some(rest) = PageRange::new(window.start().max(reached), window.end()) else {
-            windows.answered();
-            continue;
-        };
-        let mut ask = Ask {
-            view: wanted.view.clone(),
-            since: wanted.since.clone(),
-            window: rest,
-            marker: None,
-            if_match: wanted.if_match.clone(),
-        };
-        loop {
-            match blob.list(&ask).await.and_then(|answer| checked(&*blob, answer, &wanted)) {
-                Ok(answer) => {
-                    reached = answer.changes.iter().map(|change| change.range.end()).fold(reached, Pages::max);
-                    let more = answer.next;
-                    if answers.send(Ok(Some(answer.changes))).await.is_err() {
-                        return;
-                    }
-                    let Some(marker) = more else {
-                        windows.answered();
-                        break;
-                    };
-                    ask.marker = Some(marker);
-                }
-                // What was already handed over is not asked again: the smaller window starts after it.
-                Err(error) if error.kind() == ErrorKind::TimedOut && windows.timed_out() => break,
-                Err(error) => {
-                    // The reader may be gone, and then nobody wants to know.
-                    let _ = answers.send(Err(error)).await;
-                    return;
-                }
-            }
-        }
-    }
-    // The reader may be gone, and then nobody wants to know.
-    let _ = answers.send(Ok(None)).await;
-}
-
-/// A plain list that clears pages, and a picture that changes its size, are no answers to what was asked.
-fn checked(blob: &impl Source, answer: Answer, wanted: &Wanted) -> Result<Answer, StoreError> {
-    let refused = |cause: &str| Err(StoreError::new(ErrorKind::Integrity, "Get Page Ranges", blob.address(), cause));
-    if answer.size != wanted.size {
-        return refused("the size of the blob is not what it was when the listing began");
-    }
-    if wanted.since.is_none() && answer.changes.iter().any(|change| change.kind == Kind::Clear) {
-        return refused("a plain page list reports cleared ranges");
-    }
-    Ok(answer)
-}
+#[cfg(test)]
+mod tests;

@@ -1,27 +1,19 @@
-//! What is to be done to the target, page by page.
-//!
-//! A step applies the source's difference. A step that goes on after an interruption, or that repairs, also sets right
-//! every page that the *target's* own tracker reports as touched since its newest point and that the source's
-//! difference does not mention: such a page must get the content it has in the source snapshot, which is data where the
-//! snapshot has it allocated, and nothing where not.
+//! The lists that a plan is made from, and the plan of a step, made as they arrive. What is decided for a page is in
+//! [`pageferry_core::draft`].
 
 use std::sync::Arc;
 
 use futures::{Stream, stream};
-use pageferry_core::plan::{ChunkPolicy, Cutter, PlanDigest, PlanSummary};
-use pageferry_core::walk::{Stretch, Walk};
-use pageferry_core::{Canon, Change, Kind, Pages};
+use pageferry_core::draft::{self, Draft, Drawn};
+use pageferry_core::plan::ChunkPolicy;
+use pageferry_core::{Change, Pages};
 use pageferry_store::{Source, View};
 
 use crate::error::ReplicateError;
 use crate::listing::{Listing, Wanted};
 use crate::look::Picture;
 
-/// What the decision for a page rests on, in the order of [`Lists`].
-const SOURCE: usize = 0;
-const OWN: usize = 1;
-const ALLOCATED: usize = 2;
-const HELD: usize = 3;
+pub use pageferry_core::draft::Tally;
 
 /// The lists a plan is made from.
 #[derive(Debug)]
@@ -81,46 +73,17 @@ pub fn source_difference<S: Source>(source: &Arc<S>, picture: &Picture) -> Listi
     Listing::start(source, Wanted { view, since: picture.since.clone(), if_match: None, size: picture.size })
 }
 
-/// The plan of a step, made as it is read.
+/// The plan of a step, made as its lists arrive.
 #[derive(Debug)]
 pub struct Planner {
     lists: Lists,
-    walk: Walk<4>,
-    watermark: Pages,
-    chunks: ChunkPolicy,
-    cutter: Cutter,
-    /// Counting needs whole runs, which stretches must be joined again to give.
-    planned: Canon,
-    difference: Canon,
-    tally: Tally,
-    ended: bool,
-}
-
-/// What a plan amounts to, as far as it was read.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// The source's difference.
-    pub difference: PlanSummary,
-    /// What is left to do: without what an interrupted run has done, with what it must set right.
-    pub planned: PlanSummary,
-    /// The name of the source's difference.
-    pub digest: PlanDigest,
+    draft: Draft,
 }
 
 impl Planner {
     /// Plans from `lists`. Changes of the source below `watermark` are durable already.
     pub fn new(lists: Lists, watermark: Pages, chunks: ChunkPolicy) -> Planner {
-        Planner {
-            lists,
-            walk: Walk::new(),
-            watermark,
-            chunks,
-            cutter: Cutter::new(chunks),
-            planned: Canon::default(),
-            difference: Canon::default(),
-            tally: Tally::default(),
-            ended: false,
-        }
+        Planner { lists, draft: Draft::new(watermark, chunks) }
     }
 
     /// The next request, in page order; `None` at the end.
@@ -129,66 +92,27 @@ impl Planner {
     /// Of the listings.
     pub async fn next(&mut self) -> Result<Option<Change>, ReplicateError> {
         loop {
-            if let Some(change) = self.cutter.next() {
-                return Ok(Some(change));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            while let Some(list) = self.walk.wants() {
+            while let Some(list) = self.draft.wants() {
                 let lists = &mut self.lists;
                 let next = match list {
-                    SOURCE => lists.source.next().await?,
-                    OWN => lists.own.next().await?,
-                    ALLOCATED => lists.allocated.next().await?,
+                    draft::SOURCE => lists.source.next().await?,
+                    draft::OWN => lists.own.next().await?,
+                    draft::ALLOCATED => lists.allocated.next().await?,
                     _ => lists.held.next().await?,
                 };
-                self.walk.give(list, next).map_err(inconsistent)?;
+                self.draft.give(list, next).map_err(inconsistent)?;
             }
-            match self.walk.next() {
-                Some(stretch) => self.consider(stretch)?,
-                None => {
-                    self.ended = true;
-                    self.cutter.finish();
-                    let (difference, planned) = (self.difference.finish(), self.planned.finish());
-                    self.tally.take(difference, planned, &self.chunks);
-                }
+            match self.draft.next().map_err(inconsistent)? {
+                Drawn::Request(change) => return Ok(Some(change)),
+                Drawn::Wanting => {}
+                Drawn::End => return Ok(None),
             }
         }
     }
 
     /// What the plan amounts to so far; complete once [`Planner::next`] has returned `None`.
     pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    fn consider(&mut self, stretch: Stretch<4>) -> Result<(), ReplicateError> {
-        let said = stretch.says[SOURCE].map(|kind| Change { kind, range: stretch.range });
-        let difference = match said {
-            Some(change) => self.difference.push(change).map_err(inconsistent)?,
-            None => None,
-        };
-        let planned = match decide(stretch, self.watermark) {
-            Some(change) => {
-                self.cutter.push(change);
-                self.planned.push(change).map_err(inconsistent)?
-            }
-            None => None,
-        };
-        self.tally.take(difference, planned, &self.chunks);
-        Ok(())
-    }
-}
-
-impl Tally {
-    fn take(&mut self, difference: Option<Change>, planned: Option<Change>, chunks: &ChunkPolicy) {
-        if let Some(change) = difference {
-            self.difference.count(change, chunks);
-            self.digest.update(change);
-        }
-        if let Some(change) = planned {
-            self.planned.count(change, chunks);
-        }
+        self.draft.tally()
     }
 }
 
@@ -197,50 +121,6 @@ pub fn requests(planner: &mut Planner) -> impl Stream<Item = Result<Change, Repl
     stream::unfold(planner, |planner| async move { planner.next().await.transpose().map(|next| (next, planner)) })
 }
 
-/// What must be done to a stretch of pages.
-fn decide(stretch: Stretch<4>, watermark: Pages) -> Option<Change> {
-    let Stretch { range, says } = stretch;
-    match (says[SOURCE], says[OWN]) {
-        (Some(kind), _) => {
-            let left = pageferry_core::PageRange::new(range.start().max(watermark), range.end())?;
-            Some(Change { kind, range: left })
-        }
-        (None, own) => {
-            let kind = if says[ALLOCATED].is_some() { Kind::Write } else { Kind::Clear };
-            let missed = says[ALLOCATED].is_some() != says[HELD].is_some();
-            (own.is_some() || missed).then_some(Change { kind, range })
-        }
-    }
-}
-
 fn inconsistent(error: pageferry_core::DiffError) -> ReplicateError {
     ReplicateError::Listing { object: "the plan".to_owned(), error }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pageferry_core::PageRange;
-
-    fn stretch(source: Option<Kind>, own: Option<Kind>, allocated: bool) -> Stretch<4> {
-        let range = PageRange::new(Pages::new(10), Pages::new(20)).unwrap();
-        let listed = allocated.then_some(Kind::Write);
-        Stretch { range, says: [source, own, listed, listed] }
-    }
-
-    #[test]
-    fn the_source_decides_above_the_watermark_and_the_snapshot_where_only_the_target_changed() {
-        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
-        let (write, clear) = (Some(Kind::Write), Some(Kind::Clear));
-        let at = |watermark, stretch| decide(stretch, Pages::new(watermark));
-        assert_eq!(at(0, stretch(write, clear, true)), Some(Change::write(range(10, 20))));
-        assert_eq!(at(15, stretch(clear, None, false)), Some(Change::clear(range(15, 20))));
-        assert_eq!(at(20, stretch(write, write, true)), None);
-        assert_eq!(at(99, stretch(None, write, true)), Some(Change::write(range(10, 20))));
-        assert_eq!(at(99, stretch(None, write, false)), Some(Change::clear(range(10, 20))));
-        assert_eq!(at(0, stretch(None, None, true)), None);
-        let missed = |allocated, held| Stretch { says: [None, None, allocated, held], ..stretch(None, None, true) };
-        assert_eq!(at(99, missed(write, None)), Some(Change::write(range(10, 20))), "lost without a trace");
-        assert_eq!(at(99, missed(None, write)), Some(Change::clear(range(10, 20))), "there without a trace");
-    }
 }
