@@ -1,11 +1,18 @@
-//! Planning an 8 TiB disk of which ten million runs of pages were written or cleared: time and peak memory.
+//! Planning an 8 TiB disk of which up to ten million runs of pages were written or cleared: ranges a second on one core, and
+//! peak memory.
 //!
-//! The service is played by a transport that makes page lists up as they are asked for, so that the memory measured is
-//! the engine's. `cargo bench -p pageferry-benches --bench planning [-- RANGES]`
+//! Twice for each size and shape. The *path* is what every planned range takes from the bytes of an answer to a request:
+//! parsed, checked for order, walked, decided, counted, digested, cut. The *plan* is the whole of `plan` on top of it, client,
+//! listing and all. The service is played by a transport that makes lists up as they are asked for, so that the memory
+//! measured is the engine's; the time it takes over that is subtracted, for all runs on one thread.
+//!
+//! `cargo bench -p pageferry-benches --bench planning [-- RANGES]`
 
 use std::fmt::Write;
+use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use azure_core::http::headers::Headers;
@@ -13,10 +20,13 @@ use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use pageferry_azure::Side;
 use pageferry_benches::table::Limit;
 use pageferry_benches::{Table, blob, mib, usage};
+use pageferry_core::draft::{self, Draft, Drawn};
 use pageferry_core::lineage::{DiskId, Seal, SnapshotRef, State};
 use pageferry_core::next::Want;
 use pageferry_core::page::BLOB_BYTES_MAX;
-use pageferry_core::{Etag, Metadata, SnapshotId};
+use pageferry_core::page_list::PageListReader;
+use pageferry_core::plan::ChunkPolicy;
+use pageferry_core::{Etag, InOrder, Metadata, Pages, SnapshotId};
 use pageferry_replicate::plan::{Plan, plan};
 use pageferry_replicate::{Engine, Options};
 
@@ -25,51 +35,162 @@ const CREATED: &str = "Fri, 27 Jan 2023 22:27:19 GMT";
 const OLDER: &str = "2023-01-27T22:27:19.7049036Z";
 const NEWER: &str = "2023-01-28T22:27:19.7049036Z";
 const TAG: &str = "0x8DB00B52E4B2C1A";
-const PER_PAGE: u64 = 10_000;
 
-#[tokio::main]
+/// Ranges in one answer, as many as the service gives.
+const PER_ANSWER: u64 = 10_000;
+
+/// How an answer arrives.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Small lists are gone through often enough for a clock to measure.
+const RANGES_TIMED: u64 = 1_000_000;
+
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
-    let ranges = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(10_000_000);
-    let service: Arc<dyn HttpClient> = Arc::new(MadeUp { ranges });
-    let source = blob(&format!("{ENDPOINT}/disk"), Side::Source, Some(Arc::clone(&service)));
-    let target = blob(&format!("{ENDPOINT}/backup"), Side::Target, Some(service));
-    let engine = Engine::new(source, target, Options::default());
-    let before = usage::mine().resident_bytes;
-    let begun = Instant::now();
-    let planned = plan(&engine, &Want::Next).await.expect("a plan");
-    let taken = begun.elapsed();
-    let peak = usage::mine().peak_bytes;
-    let Plan::Step { difference, .. } = planned else { panic!("{planned:?}") };
-    assert_eq!(difference.write_ranges + difference.clear_ranges, ranges, "every range is planned");
+    let only: Option<u64> = std::env::args().filter_map(|word| word.parse().ok()).next();
+    let sizes = only.map_or_else(|| (3..=7).map(|power| 10u64.pow(power)).collect(), |size| vec![size]);
     let mut table = Table::new("planning");
-    let ranges = f64::from(u32::try_from(ranges).expect("a few"));
-    table.row("ranges of an 8 TiB disk planned", ranges, "");
-    table.row("time, making the lists up included", taken.as_secs_f64(), "s");
-    table.row("rate", ranges / taken.as_secs_f64(), "ranges/s");
-    table.row("memory before", mib(before), "MiB");
-    table.limited("memory at its peak", mib(peak), "MiB", Limit::AtMost(64.0));
+    for shape in [Shape::Fragmented, Shape::Dense] {
+        for ranges in &sizes {
+            let disk = Disk { ranges: *ranges, shape };
+            let name = format!("{shape:?}, 10^{}", ranges.checked_ilog10().unwrap_or_default()).to_lowercase();
+            let path = path(disk);
+            let limit = Limit::AtLeast(2_000_000.0);
+            table.limited(format!("{name}: path"), path.rate, "ranges/s", limit);
+            table.against(format!("{name}: path, to counting `<`"), path.rate, "ranges/s", path.scan_rate);
+            usage::reset_peak();
+            let rate = whole_plan(disk).await;
+            table.against(format!("{name}: plan, to the path"), rate, "ranges/s", path.rate);
+            let peak = mib(usage::mine().peak_bytes);
+            table.limited(format!("{name}: memory at its peak"), peak, "MiB", Limit::AtMost(64.0));
+        }
+    }
     table.finish()
 }
 
-/// A service with one disk of 8 TiB and its backup, both of which it makes up.
-#[derive(Debug)]
-struct MadeUp {
-    ranges: u64,
+/// How fast ranges come through.
+struct Rates {
+    rate: f64,
+    /// Of a scan for the first byte of each tag, which is the least that any reader of the same bytes has to do.
+    scan_rate: f64,
 }
 
-impl MadeUp {
+/// The path alone, over answers made beforehand one at a time.
+fn path(disk: Disk) -> Rates {
+    let rounds = (RANGES_TIMED / disk.ranges).max(1);
+    let (mut timed, mut scanned, mut tags) = (Duration::ZERO, Duration::ZERO, 0);
+    for _ in 0..rounds {
+        let mut order = InOrder::default();
+        let mut draft = Draft::new(Pages::ZERO, ChunkPolicy::default());
+        for list in [draft::OWN, draft::ALLOCATED, draft::HELD] {
+            draft.give(list, None).expect("a list that says nothing");
+        }
+        let mut changes = Vec::new();
+        let mut first = 0;
+        while first < disk.ranges {
+            let body = disk.list(first, (0, BLOB_BYTES_MAX - 1), true);
+            first += PER_ANSWER;
+            let begun = Instant::now();
+            tags += black_box(body.bytes().filter(|byte| *byte == b'<').count());
+            scanned += begun.elapsed();
+            let begun = Instant::now();
+            let mut reader = PageListReader::new();
+            for piece in body.as_bytes().chunks(PIECE_BYTES) {
+                reader.feed(piece, &mut changes).expect("a page list");
+            }
+            reader.finish().expect("all of it");
+            for change in changes.drain(..) {
+                let news = order.push(change).expect("in order");
+                draft.give(draft::SOURCE, news).expect("in order");
+                draw(&mut draft);
+            }
+            timed += begun.elapsed();
+        }
+        let begun = Instant::now();
+        draft.give(draft::SOURCE, None).expect("an end");
+        draw(&mut draft);
+        let tally = draft.tally();
+        assert_eq!(
+            tally.difference.write_ranges + tally.difference.clear_ranges,
+            disk.ranges,
+            "every range is planned"
+        );
+        black_box(tally.digest.clone().finish());
+        timed += begun.elapsed();
+    }
+    assert!(tags > 0);
+    let ranges = figure(disk.ranges * rounds);
+    Rates { rate: ranges / timed.as_secs_f64(), scan_rate: ranges / scanned.as_secs_f64() }
+}
+
+fn draw(draft: &mut Draft) {
+    while let Drawn::Request(change) = draft.next().expect("no contradiction") {
+        black_box(change);
+    }
+}
+
+/// Ranges a second of `plan`, the time the service takes over its lists subtracted.
+async fn whole_plan(disk: Disk) -> f64 {
+    let making = Arc::new(AtomicU64::new(0));
+    let service: Arc<dyn HttpClient> = Arc::new(MadeUp { disk, making_ns: Arc::clone(&making) });
+    let source = blob(&format!("{ENDPOINT}/disk"), Side::Source, Some(Arc::clone(&service)));
+    let target = blob(&format!("{ENDPOINT}/backup"), Side::Target, Some(service));
+    let engine = Engine::new(source, target, Options::default());
+    let begun = Instant::now();
+    let planned = plan(&engine, &Want::Next).await.expect("a plan");
+    let taken = begun.elapsed() - Duration::from_nanos(making.load(Ordering::Relaxed));
+    let Plan::Step { difference, .. } = planned else { panic!("{planned:?}") };
+    assert_eq!(difference.write_ranges + difference.clear_ranges, disk.ranges, "every range is planned");
+    figure(disk.ranges) / taken.as_secs_f64()
+}
+
+fn figure(ranges: u64) -> f64 {
+    f64::from(u32::try_from(ranges).expect("a few"))
+}
+
+/// How a disk was changed.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// Single pages, spread evenly over the disk, written and here and there cleared.
+    Fragmented,
+    /// Ranges of 819 KiB, each next to the other, written and cleared in turn.
+    Dense,
+}
+
+/// A disk of 8 TiB.
+#[derive(Clone, Copy, Debug)]
+struct Disk {
+    ranges: u64,
+    shape: Shape,
+}
+
+impl Disk {
+    /// From the start of one range to the start of the next, in pages.
+    fn apart(self) -> u64 {
+        let ranges = match self.shape {
+            Shape::Fragmented => self.ranges,
+            Shape::Dense => 10_000_000,
+        };
+        BLOB_BYTES_MAX / 512 / ranges
+    }
+
     /// The page list, or the difference, from range number `first` on.
-    fn list(&self, first: u64, window: (u64, u64), difference: bool) -> String {
-        let apart = BLOB_BYTES_MAX / 512 / self.ranges;
+    fn list(self, first: u64, window: (u64, u64), difference: bool) -> String {
+        let apart = self.apart();
         let (from, to) = (window.0.div_ceil(apart * 512), (window.1 + 1).div_ceil(apart * 512).min(self.ranges));
+        let from = if matches!(self.shape, Shape::Dense) { window.0 / (apart * 512) } else { from };
         let first = first.max(from);
         let mut body = String::with_capacity(900_000);
         body.push_str("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><PageList>");
-        let end = to.min(first + PER_PAGE).max(first);
+        let end = to.min(first + PER_ANSWER).max(first);
         for number in first..end {
             let start = number * apart * 512;
-            let kind = if difference && number % 3 == 0 { "ClearRange" } else { "PageRange" };
-            let last = start + 511;
+            let (every, last) = match self.shape {
+                Shape::Fragmented => (3, start + 511),
+                Shape::Dense => (2, start + apart * 512 - 1),
+            };
+            let kind = if difference && number % every == 0 { "ClearRange" } else { "PageRange" };
+            let (start, last) = (start.max(window.0), last.min(window.1));
             let _ = write!(body, "<{kind}><Start>{start}</Start><End>{last}</End></{kind}>");
         }
         if end < to {
@@ -78,7 +199,16 @@ impl MadeUp {
         body.push_str("</PageList>");
         body
     }
+}
 
+/// A service with one disk of 8 TiB and its backup, both of which it makes up.
+#[derive(Debug)]
+struct MadeUp {
+    disk: Disk,
+    making_ns: Arc<AtomicU64>,
+}
+
+impl MadeUp {
     /// The snapshots of a blob, as List Blobs gives them.
     fn snapshots(name: &str, of: &[(&str, Metadata)]) -> String {
         let mut body = String::from("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>");
@@ -146,7 +276,11 @@ impl HttpClient for MadeUp {
             }
             Some("pagelist") => {
                 let first = query("marker").and_then(|marker| marker.parse().ok()).unwrap_or_default();
-                (200, self.list(first, window(request), query("prevsnapshot").is_some()))
+                let begun = Instant::now();
+                let body = self.disk.list(first, window(request), query("prevsnapshot").is_some());
+                let taken = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                self.making_ns.fetch_add(taken, Ordering::Relaxed);
+                (200, body)
             }
             _ => {
                 headers.insert("content-length", BLOB_BYTES_MAX.to_string());
