@@ -20,13 +20,12 @@ use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use pageferry_azure::Side;
 use pageferry_benches::table::Limit;
 use pageferry_benches::{Table, blob, mib, usage};
-use pageferry_core::draft::{self, Draft, Drawn};
+use pageferry_core::draft::{self, Bounds, Draft, Drawn};
 use pageferry_core::lineage::{DiskId, Seal, SnapshotRef, State};
 use pageferry_core::next::Want;
 use pageferry_core::page::BLOB_BYTES_MAX;
 use pageferry_core::page_list::PageListReader;
-use pageferry_core::plan::ChunkPolicy;
-use pageferry_core::{Etag, InOrder, Metadata, Pages, SnapshotId};
+use pageferry_core::{Etag, InOrder, Metadata, SnapshotId};
 use pageferry_replicate::plan::{Plan, plan};
 use pageferry_replicate::{Engine, Options};
 
@@ -81,7 +80,7 @@ fn path(disk: Disk) -> Rates {
     let (mut timed, mut scanned, mut tags) = (Duration::ZERO, Duration::ZERO, 0);
     for _ in 0..rounds {
         let mut order = InOrder::default();
-        let mut draft = Draft::new(Pages::ZERO, ChunkPolicy::default());
+        let mut draft = Draft::new(Bounds::default());
         for list in [draft::OWN, draft::ALLOCATED, draft::HELD] {
             draft.give(list, None).expect("a list that says nothing");
         }

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p pageferry-benches --bench small`
 
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+
 use std::fmt::Write;
 use std::hint::black_box;
 

@@ -34,14 +34,14 @@ pub(crate) fn properties(headers: &Headers) -> Result<Properties, Fault> {
         lease,
         created: text(headers, "x-ms-creation-time").unwrap_or_default(),
         metadata: metadata(headers),
-        premium: text(headers, "x-ms-access-tier").is_some_and(|tier| is_premium(&tier)),
+        premium: text(headers, "x-ms-access-tier").and_then(|tier| premium(&tier)),
         copy_pending: text(headers, "x-ms-copy-status").as_deref() == Some("pending"),
     })
 }
 
 /// Premium page blobs have tiers like `P10` (REST: Set Blob Tier).
-fn is_premium(tier: &str) -> bool {
-    tier.strip_prefix('P').is_some_and(|size| size.parse::<u8>().is_ok())
+fn premium(tier: &str) -> Option<u8> {
+    tier.strip_prefix('P')?.parse().ok()
 }
 
 /// The entity tag every answer about a blob carries.

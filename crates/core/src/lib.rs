@@ -8,6 +8,8 @@
 
 pub mod change;
 pub mod draft;
+pub mod fill;
+pub mod limits;
 pub mod lineage;
 pub mod names;
 pub mod next;

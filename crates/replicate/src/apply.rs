@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::Event;
+use crate::filling::Filling;
 use crate::lease::LAST_WORDS;
 use crate::look::Found;
 use crate::options::Choice;
@@ -37,12 +38,18 @@ pub(crate) struct Applied {
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// Moves the pages, while the watermark follows.
-    pub(crate) async fn apply(&self, found: &Found, floor: Pages) -> Result<Applied, ReplicateError> {
+    pub(crate) async fn apply(
+        &self,
+        found: &Found,
+        floor: Pages,
+        filling: Filling,
+    ) -> Result<Applied, ReplicateError> {
         let Engine { source, target, options } = self.engine;
         // The target as it is after the resize.
         let mut resized = found.clone();
         resized.properties.size = self.task.picture.size;
-        let mut planner = Planner::new(lists(source, target, &resized, self.task, self.touched), floor, options.chunks);
+        let lists = lists(source, target, &resized, self.task, self.touched, filling);
+        let mut planner = Planner::new(lists, floor, options.chunks);
         let Tried { first, mover, unknown_at } = self.try_service(&mut planner).await?;
         let route = self.route(mover);
         let (progress, watched) = watch::channel(Progress { watermark: floor, ..Progress::default() });

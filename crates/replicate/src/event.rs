@@ -62,6 +62,8 @@ pub struct StepReport {
     pub freed_bytes: u64,
     /// Runs of cleared pages.
     pub freed_ranges: u64,
+    /// Bytes that did not change and were planned to be written, so that fewer requests were needed.
+    pub filled_bytes: u64,
     /// Bytes this run wrote to the target.
     pub written_bytes: u64,
     /// Bytes this run cleared on the target.

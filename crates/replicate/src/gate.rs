@@ -4,8 +4,10 @@
 //! walked beside the source's difference (was the plan executed, and nothing else?) and beside the plain page lists of
 //! both sides (did the trackers miss something?). In the good case no data is read. A difference between the lists is
 //! not yet a failure, because trackers may be coarse and clears of never-written pages leave no trace: just those pages
-//! are read, and equal content passes.
+//! are read, and equal content passes. Pages that the plan wrote again to fill gaps are found by deciding once more what it
+//! filled.
 
+use pageferry_core::fill::Filler;
 use pageferry_core::vhd::{Footer, FooterError};
 use pageferry_core::walk::{Stretch, Walk};
 use pageferry_core::{Etag, Kind, PageRange, Pages, SnapshotId};
@@ -27,6 +29,8 @@ pub struct Claim {
     pub since: Option<SnapshotId>,
     /// Somebody else may have touched the target too: every allocated page is read on both sides.
     pub by_content: bool,
+    /// The longest gap that the plan filled; none for none.
+    pub gap_max: Pages,
     /// The run that claims it.
     pub run: String,
     /// Its epoch.
@@ -100,6 +104,8 @@ async fn check<S: Source, T: Target>(
         if differs { Listing::start(&engine.target, base(claim.since.clone())) } else { Listing::empty() },
     ];
     let mut walk = Walk::<4>::new();
+    // What the plan has filled is what it decides anew from the same lists; nothing else passes for it.
+    let mut filler = Filler::new(if differs { claim.gap_max } else { Pages::ZERO });
     let (mut differing, mut doubted) = (Ranges::default(), Pages::ZERO);
     loop {
         while let Some(list) = walk.wants() {
@@ -110,10 +116,25 @@ async fn check<S: Source, T: Target>(
             walk.give(list, next)
                 .map_err(|error| ReplicateError::Listing { object: engine.target.address(), error })?;
         }
-        let Some(stretch) = walk.next() else { break };
-        if claim.by_content || !is_settled(&stretch) {
-            doubted = doubted + stretch.range.pages();
-            compare(&source_side, &target_side, stretch.range, &mut differing).await?;
+        let ended = match walk.next() {
+            Some(stretch) => {
+                let [allocated, _, wanted, _] = stretch.says;
+                filler.push(stretch, stretch.range, wanted, allocated.is_some());
+                false
+            }
+            None => {
+                filler.finish();
+                true
+            }
+        };
+        while let Some((stretch, filled)) = filler.next() {
+            if claim.by_content || !is_settled(&stretch, filled) {
+                doubted = doubted + stretch.range.pages();
+                compare(&source_side, &target_side, stretch.range, &mut differing).await?;
+            }
+        }
+        if ended {
+            break;
         }
     }
     check_footer(&source_side, &target_side, picture.size, &mut differing).await?;
@@ -123,9 +144,10 @@ async fn check<S: Source, T: Target>(
     Err(ReplicateError::Gate { target: engine.target.address(), snapshot: picture.id.clone(), ranges: differing })
 }
 
-/// Whether the lists alone prove a stretch right.
-fn is_settled(stretch: &Stretch<4>) -> bool {
+/// Whether the lists alone prove a stretch right. What was filled was planned to be written.
+fn is_settled(stretch: &Stretch<4>, filled: bool) -> bool {
     let [allocated_there, allocated_here, wanted, done] = stretch.says;
+    let wanted = if filled { Some(Kind::Write) } else { wanted };
     if allocated_there.is_some() != allocated_here.is_some() {
         return false;
     }
@@ -199,7 +221,7 @@ mod tests {
         }
         let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
         let picture = Picture { id, since: None, size: Pages::new(PAGES) };
-        let claim = Claim { picture, since: None, by_content: false, run: "r".into(), epoch: 1 };
+        let claim = Claim { picture, since: None, by_content: false, gap_max: Pages::ZERO, run: "r".into(), epoch: 1 };
         (source, target, claim)
     }
 
@@ -286,7 +308,8 @@ mod tests {
     fn the_lists_settle_what_they_can_and_doubt_the_rest() {
         let range = PageRange::new(Pages::ZERO, Pages::new(1)).unwrap();
         let (write, clear) = (Some(Kind::Write), Some(Kind::Clear));
-        let settled = |there, here, wanted, done| is_settled(&Stretch { range, says: [there, here, wanted, done] });
+        let settled =
+            |there, here, wanted, done| is_settled(&Stretch { range, says: [there, here, wanted, done] }, false);
         assert!(settled(write, write, write, write), "written as planned");
         assert!(settled(None, None, clear, clear), "cleared as planned");
         assert!(settled(write, write, None, None), "unchanged");

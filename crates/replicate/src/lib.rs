@@ -1,7 +1,7 @@
 //! Whole operations on disks: a step, a chain of steps, a restore, a comparison.
 //!
 //! [`step`] is the story: one source snapshot becomes one point of the target. Everything else serves it ([`look`],
-//! [`take`], [`listing`], [`planning`], [`gate`], [`seal`]) or stands beside it ([`sync`], [`restore`], [`image`],
+//! [`take`], [`listing`], [`planning`], [`filling`], [`gate`], [`seal`]) or stands beside it ([`sync`], [`restore`], [`image`],
 //! [`verify`], [`adopt`]). Nothing here knows sockets or terminals; progress is a stream of [`Event`]s.
 
 pub mod adopt;
@@ -10,6 +10,7 @@ pub mod compare;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod filling;
 pub mod gate;
 pub mod image;
 pub mod lease;
@@ -31,5 +32,6 @@ pub mod verify;
 pub use engine::Engine;
 pub use error::{Class, ReplicateError};
 pub use event::{Event, Events, StepReport};
+pub use filling::Fill;
 pub use machine::{Machine, ThisMachine};
 pub use options::{Choice, Options};

@@ -6,9 +6,10 @@
 
 mod ahead;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pageferry_core::{Change, Etag, InOrder, Pages, SnapshotId};
+use pageferry_core::{Canon, Change, Etag, InOrder, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, Source, StoreError, View};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,6 +37,8 @@ pub struct Listing {
     task: Option<JoinHandle<()>>,
     answer: std::vec::IntoIter<Change>,
     order: InOrder,
+    /// What was read ahead, joined.
+    peeked: VecDeque<Change>,
     ended: bool,
 }
 
@@ -54,6 +57,7 @@ impl Listing {
             task: Some(task),
             answer: Vec::new().into_iter(),
             order: InOrder::default(),
+            peeked: VecDeque::new(),
             ended: false,
         }
     }
@@ -66,8 +70,27 @@ impl Listing {
             task: None,
             answer: Vec::new().into_iter(),
             order: InOrder::default(),
+            peeked: VecDeque::new(),
             ended: false,
         }
+    }
+
+    /// Whether the list has at least so many runs. Reads ahead just so far; [`Listing::next`] gives it all the same.
+    ///
+    /// # Errors
+    /// As [`Listing::next`].
+    pub async fn has_runs(&mut self, least: usize) -> Result<bool, ReplicateError> {
+        let mut canon = Canon::default();
+        let mut joined = VecDeque::new();
+        let object = self.object.clone();
+        while joined.len() < least {
+            let Some(change) = self.next().await? else { break };
+            let run = canon.push(change);
+            joined.extend(run.map_err(|error| ReplicateError::Listing { object: object.clone(), error })?);
+        }
+        joined.extend(canon.finish());
+        self.peeked = joined;
+        Ok(self.peeked.len() >= least)
     }
 
     /// The next change, in page order; `None` at the end.
@@ -75,6 +98,9 @@ impl Listing {
     /// # Errors
     /// What the service answered, or [`ReplicateError::Listing`] for a list that contradicts itself.
     pub async fn next(&mut self) -> Result<Option<Change>, ReplicateError> {
+        if let Some(change) = self.peeked.pop_front() {
+            return Ok(Some(change));
+        }
         loop {
             for change in self.answer.by_ref() {
                 let news = self.order.push(change);

@@ -8,6 +8,7 @@ use pageferry_transfer::Budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Events;
+use crate::filling::Fill;
 use crate::machine::{Machine, ThisMachine};
 
 /// How a run behaves. Nothing here changes what is true afterwards, only how long it takes to get there.
@@ -15,6 +16,8 @@ use crate::machine::{Machine, ThisMachine};
 pub struct Options {
     /// How requests are cut.
     pub chunks: ChunkPolicy,
+    /// When short gaps between writes are filled; `None` for never.
+    pub fill: Option<Fill>,
     /// How much may be under way at once.
     pub budget: Budget,
     /// Who moves the bytes.
@@ -58,6 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             chunks: ChunkPolicy::default(),
+            fill: None,
             budget: Budget::default(),
             mover: Choice::default(),
             lease: Duration::from_secs(60),

@@ -1,5 +1,6 @@
 //! What a sync would do, by the same code that does it.
 
+use pageferry_core::limits::Limits;
 use pageferry_core::next::{Decision, Point, Start, Want};
 use pageferry_core::plan::PlanSummary;
 use pageferry_core::{Pages, SnapshotId};
@@ -7,8 +8,9 @@ use pageferry_store::{Source, Target, View};
 
 use crate::engine::Engine;
 use crate::error::ReplicateError;
+use crate::filling::{filling, limits};
 use crate::look::{self, probe};
-use crate::planning::{Lists, Planner};
+use crate::planning::{Lists, Planner, source_difference};
 use crate::sync::{decide, likely_evidence, task_of};
 use crate::take::{lists, touched};
 
@@ -31,6 +33,10 @@ pub enum Plan {
         difference: PlanSummary,
         /// What is left to do.
         planned: PlanSummary,
+        /// What would be, were no gap filled.
+        unfilled: PlanSummary,
+        /// What the target takes.
+        limits: Limits,
         /// Source snapshots that would follow, each in a step of its own.
         more: Vec<SnapshotId>,
     },
@@ -54,9 +60,10 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     let lists = match &found {
         Some(found) => {
             let touched = touched(&engine.target, found, &task, engine.options.repair).await?;
-            lists(&engine.source, &engine.target, found, &task, touched)
+            let filling = filling(&engine.source, found, &task, touched, engine.options.fill).await?;
+            lists(&engine.source, &engine.target, found, &task, touched, filling)
         }
-        None => Lists::clean(&engine.source, &task.picture),
+        None => Lists::clean(source_difference(&engine.source, &task.picture)),
     };
     let floor = match &next.start {
         Start::Resume(watermark) if evidence => *watermark,
@@ -76,6 +83,8 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         disk_bytes: task.picture.size.bytes(),
         difference: planner.tally().difference,
         planned: planner.tally().planned,
+        unfilled: planner.tally().unfilled,
+        limits: limits(found.as_ref()),
         more,
     })
 }

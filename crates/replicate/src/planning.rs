@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::{Stream, stream};
-use pageferry_core::draft::{self, Draft, Drawn};
+use pageferry_core::draft::{self, Bounds, Draft, Drawn};
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_core::{Change, Pages};
 use pageferry_store::{Source, View};
@@ -26,41 +26,54 @@ pub struct Lists {
     /// The pages that are allocated in the source snapshot.
     pub allocated: Listing,
     /// The pages that are allocated on the target. Where this differs from `allocated` and nobody reports a change, some
-    /// tracker has missed one. Like `allocated`, it is read only where the target may have been touched.
+    /// tracker has missed one. It is read only where the target may have been touched.
     pub held: Listing,
+    /// Whether `held` is read.
+    pub compared: bool,
+    /// The longest gap to fill ([`pageferry_core::fill`]).
+    pub gap_max: Pages,
 }
 
 impl Lists {
-    /// Starts the lists for copying `picture` of `source` to a target that equals its newest point, or is empty.
-    pub fn clean<S: Source>(source: &Arc<S>, picture: &Picture) -> Lists {
-        Lists {
-            source: source_difference(source, picture),
-            own: Listing::empty(),
-            allocated: Listing::empty(),
-            held: Listing::empty(),
-        }
+    /// Starts the lists for copying a picture, of which `source` is the difference, to a target that equals its newest
+    /// point, or is empty.
+    pub fn clean(source: Listing) -> Lists {
+        Lists { source, ..Lists::nothing() }
     }
 
     /// Starts the lists for a target that may have been touched: `own` is what its tracker reports, `held` its page list.
-    pub fn touched<S: Source>(source: &Arc<S>, picture: &Picture, own: Listing, held: Listing) -> Lists {
-        let view = View::Snapshot(picture.id.clone());
-        let plain = Wanted { view, since: None, if_match: None, size: picture.size };
-        Lists { source: source_difference(source, picture), own, allocated: Listing::start(source, plain), held }
+    pub fn touched(source: Listing, allocated: Listing, own: Listing, held: Listing) -> Lists {
+        Lists { source, own, allocated, held, compared: true, gap_max: Pages::ZERO }
     }
 
     /// Starts the lists for a target that may hold anything anywhere, of which `held` is its page list.
-    pub fn whole<S: Source>(source: &Arc<S>, picture: &Picture, held: Listing) -> Lists {
+    pub fn whole<S: Source>(source: &Arc<S>, picture: &Picture, difference: Listing, held: Listing) -> Lists {
         // The difference from nothing is the whole page list already.
-        let Some(_) = picture.since else { return Lists { own: held, ..Lists::clean(source, picture) } };
-        let view = View::Snapshot(picture.id.clone());
-        let plain = Wanted { view, since: None, if_match: None, size: picture.size };
-        Lists::touched(source, picture, Listing::start(source, plain), held)
+        let Some(_) = picture.since else { return Lists { own: held, ..Lists::clean(difference) } };
+        Lists::touched(difference, allocated(source, picture), allocated(source, picture), held)
     }
 
     /// Lists of which nothing is planned.
     pub fn nothing() -> Lists {
-        Lists { source: Listing::empty(), own: Listing::empty(), allocated: Listing::empty(), held: Listing::empty() }
+        let [source, own, allocated, held] = [(); 4].map(|()| Listing::empty());
+        Lists { source, own, allocated, held, compared: false, gap_max: Pages::ZERO }
     }
+
+    /// The same, for a plan that fills gaps of up to `gap_max`.
+    #[must_use]
+    pub fn filling<S: Source>(self, source: &Arc<S>, picture: &Picture, gap_max: Pages) -> Lists {
+        match gap_max {
+            Pages::ZERO => self,
+            _ if self.compared => Lists { gap_max, ..self },
+            _ => Lists { gap_max, allocated: allocated(source, picture), ..self },
+        }
+    }
+}
+
+/// The list of what is allocated in `picture`.
+pub fn allocated<S: Source>(source: &Arc<S>, picture: &Picture) -> Listing {
+    let view = View::Snapshot(picture.id.clone());
+    Listing::start(source, Wanted { view, since: None, if_match: None, size: picture.size })
 }
 
 /// The list of what the source changed for `picture`.
@@ -83,7 +96,8 @@ pub struct Planner {
 impl Planner {
     /// Plans from `lists`. Changes of the source below `watermark` are durable already.
     pub fn new(lists: Lists, watermark: Pages, chunks: ChunkPolicy) -> Planner {
-        Planner { lists, draft: Draft::new(watermark, chunks) }
+        let (gap_max, compared) = (lists.gap_max, lists.compared);
+        Planner { lists, draft: Draft::new(Bounds { watermark, chunks, gap_max, compared }) }
     }
 
     /// The next request, in page order; `None` at the end.

@@ -52,6 +52,8 @@ pub(crate) struct Run<'a, S, T> {
     pub(crate) certain: bool,
     /// What was found on the target beside its newest point.
     pub(crate) touched: Touched,
+    /// The longest gap that is filled.
+    pub(crate) gap_max: Pages,
 }
 
 impl<S: Source, T: Target> Run<'_, S, T> {
@@ -91,7 +93,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             epoch: self.epoch,
             known: self.certain,
             watermark,
-            gap: Pages::ZERO,
+            gap: self.gap_max,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::apply::Applied;
 use crate::engine::{Engine, pause};
 use crate::error::ReplicateError;
 use crate::event::{Event, StepReport};
+use crate::filling::filling;
 use crate::gate::{Claim, gate};
 use crate::lease::{Hold, quiesce};
 use crate::look::Found;
@@ -48,7 +49,7 @@ pub async fn step<S: Source, T: Target>(
     let begun = Instant::now();
     let (target, options) = (&*engine.target, &engine.options);
     let epoch = next_epoch(target, found)?;
-    if found.properties.premium && found.snapshots >= PREMIUM_SNAPSHOTS_MAX {
+    if found.properties.premium.is_some() && found.snapshots >= PREMIUM_SNAPSHOTS_MAX {
         return Err(ReplicateError::Refused(format!(
             "{} has {} snapshots, as many as a premium account keeps of one blob, so that no further point can be made: \
              delete old points, or give the disk a new target",
@@ -60,6 +61,8 @@ pub async fn step<S: Source, T: Target>(
     let etag = raise_epoch(target, epoch, hold.id(), &found.properties.etag, hold.doubt()).await?;
     quiesce(hold, evidence, options).await?;
     let touched = if fresh { Touched::No } else { touched(&engine.target, found, task, options.repair).await? };
+    let filling = filling(&engine.source, found, task, touched, options.fill).await?;
+    let gap_max = filling.gap_max;
     let empty = task.from.is_none() && touched == Touched::No;
     let certain = match task.start {
         _ if fresh || empty => true,
@@ -68,12 +71,12 @@ pub async fn step<S: Source, T: Target>(
         Start::Dirty | Start::Doubted | Start::Reseed | Start::Adopt => false,
     };
     let (id, others) = (options.machine.fresh_id(), found.properties.metadata.clone());
-    let run = Run { engine, hold, task, id, epoch, others, certain, touched };
+    let run = Run { engine, hold, task, id, epoch, others, certain, touched, gap_max };
     let floor = run.floor(evidence);
     run.announce(floor);
     set_state(target, &State::Applying(run.mark(floor)), &run.others, hold.id(), &etag, hold.doubt()).await?;
     let resized_at = run.resize(found).await?;
-    let Applied { mut progress, tally, mover } = run.apply(found, floor).await?;
+    let Applied { mut progress, tally, mover } = run.apply(found, floor, filling).await?;
     progress.unknown_at = progress.unknown_at.max(resized_at);
     let point = run.gate_and_seal(&tally, progress).await?;
 
@@ -86,6 +89,7 @@ pub async fn step<S: Source, T: Target>(
         changed_ranges: tally.difference.write_ranges,
         freed_bytes: tally.difference.clear_pages.bytes(),
         freed_ranges: tally.difference.clear_ranges,
+        filled_bytes: tally.filled().bytes(),
         written_bytes: progress.written_bytes,
         cleared_bytes: progress.cleared_bytes,
         requests: progress.requests,
@@ -118,6 +122,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             picture: self.task.picture.clone(),
             since: self.task.from.as_ref().map(|point| point.id.clone()),
             by_content: !self.certain,
+            gap_max: self.gap_max,
             run: self.id.clone(),
             epoch: self.epoch,
         };

@@ -9,10 +9,11 @@ use pageferry_store::{LeaseState, Source, View};
 
 use crate::compare::{Side, compare};
 use crate::error::{Ranges, ReplicateError};
+use crate::filling::Filling;
 use crate::lease::Before;
 use crate::listing::{Listing, Wanted};
 use crate::look::Found;
-use crate::planning::Lists;
+use crate::planning::{Lists, allocated, source_difference};
 use crate::run::Task;
 
 /// What is known about the time since our last words on the target.
@@ -131,18 +132,21 @@ pub fn lists<S: Source, T: Source>(
     found: &Found,
     task: &Task,
     touched: Touched,
+    filling: Filling,
 ) -> Lists {
     let picture = &task.picture;
     let own = |since| own_difference(target, found, since);
-    match (&task.start, touched, &task.from) {
+    let difference = || filling.difference.unwrap_or_else(|| source_difference(source, picture));
+    let lists = match (&task.start, touched, &task.from) {
         (Start::Adopt, ..) => Lists::nothing(),
-        (_, Touched::No, _) => Lists::clean(source, picture),
-        (_, Touched::Anywhere, _) => Lists::whole(source, picture, own(None)),
-        (_, Touched::Seed | Touched::Since, None) => Lists::touched(source, picture, own(None), own(None)),
-        (_, Touched::Seed | Touched::Since, Some(from)) => {
-            Lists::touched(source, picture, own(Some(&from.id)), own(None))
+        (_, Touched::No, _) => Lists::clean(difference()),
+        (_, Touched::Anywhere, _) => Lists::whole(source, picture, difference(), own(None)),
+        (_, Touched::Seed | Touched::Since, from) => {
+            let since = from.as_ref().map(|from| &from.id);
+            Lists::touched(difference(), allocated(source, picture), own(since), own(None))
         }
-    }
+    };
+    lists.filling(source, picture, filling.gap_max)
 }
 
 #[cfg(test)]
@@ -161,7 +165,7 @@ mod tests {
             lease,
             created: "then".to_owned(),
             metadata: Metadata::new(),
-            premium: false,
+            premium: None,
             copy_pending: false,
         }
     }

@@ -184,7 +184,7 @@ impl Source for Memory {
             lease,
             created: "then".to_owned(),
             metadata: picture.metadata.clone(),
-            premium: false,
+            premium: None,
             copy_pending: false,
         })
     }

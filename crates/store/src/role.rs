@@ -37,8 +37,8 @@ pub struct Properties {
     pub metadata: Metadata,
     /// A copy onto this blob is not finished (Copy Blob, status `pending`).
     pub copy_pending: bool,
-    /// The blob is in a premium account: it has one of their tiers.
-    pub premium: bool,
+    /// The number of its premium tier, 30 for `P30`; `None` for a blob in a standard account.
+    pub premium: Option<u8>,
 }
 
 /// The state of a blob's lease (REST: Lease Blob).
