@@ -120,6 +120,8 @@ pub struct Draw {
     pub restores: bool,
     /// In the end a point is restored and its disk adopted.
     pub adopts: bool,
+    /// Runs fill gaps, most of them.
+    pub fills: bool,
     /// The service.
     pub config: Config,
 }
@@ -137,6 +139,7 @@ impl Draw {
         }
         let focus =
             [Focus::All, Focus::All, Focus::All, Focus::Changes, Focus::PageWrites, Focus::Control, Focus::Lists];
+        let config = config(dice);
         Draw {
             scale,
             pages: if small { dice.within(24..97) } else { dice.within(1000..4000) },
@@ -151,7 +154,9 @@ impl Draw {
             deletes: dice.chance(350),
             restores: dice.chance(100),
             adopts: dice.chance(60),
-            config: config(dice),
+            // Not drawn with these dice, so that older seeds still make the worlds they were noted for.
+            fills: config.seed % 5 < 2,
+            config,
         }
     }
 

@@ -14,7 +14,7 @@ use pageferry_emulator::Service;
 use pageferry_replicate::adopt::adopt;
 use pageferry_replicate::restore::{find_point, restore};
 use pageferry_replicate::sync::sync;
-use pageferry_replicate::{Choice, Class, Engine, Options, ReplicateError};
+use pageferry_replicate::{Choice, Class, Engine, Event, Events, Fill, Options, ReplicateError};
 use tokio::task::JoinHandle;
 
 use super::dice::Dice;
@@ -40,6 +40,8 @@ pub struct Report {
     pub endings: BTreeMap<String, u64>,
     /// Points, each compared with the truth.
     pub points: u64,
+    /// Steps that filled gaps and were sealed.
+    pub filled: u64,
     /// Seconds that passed in the world.
     pub seconds: u64,
     /// Worlds whose chain ended because its source snapshot was deleted.
@@ -166,6 +168,7 @@ impl Life {
         let known = self.site.known();
         self.report.requests = known.requests;
         self.report.faults.clone_from(&known.faults);
+        self.report.filled = known.filled;
         self.report.digest = known.digest;
         drop(known);
         Ok(self.report)
@@ -374,7 +377,19 @@ impl Life {
             ..Options::default()
         };
         options.budget.requests = in_flight;
-        options.mover = *dice.pick(&[Choice::Relay, Choice::Relay, Choice::Relay, Choice::Service, Choice::Auto]);
+        // Not drawn with these dice, so that older seeds still make the worlds they were noted for.
+        let mut own = Dice::new(self.draw.config.seed.wrapping_add(self.report.processes));
+        if self.draw.fills && own.chance(700) {
+            let gap_max = Some(Pages::new(own.within(4..97)));
+            options.fill = Some(Fill { runs_min: usize::try_from(own.within(1..3)).unwrap_or(1), gap_max });
+        }
+        options.mover = *own.pick(&[Choice::Relay, Choice::Relay, Choice::Relay, Choice::Service, Choice::Auto]);
+        let site = Arc::clone(&self.site);
+        options.events = Events::new(move |event| {
+            if let Event::Sealed(report) = event {
+                site.known().filled += u64::from(report.filled_bytes > 0);
+            }
+        });
         options.budget.reach = Pages::new(*dice.pick(&[1 << 27, 1 << 27, 16]));
         if healthy {
             options.lock_wait = Duration::from_secs(75);

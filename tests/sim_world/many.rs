@@ -32,6 +32,7 @@ impl Totals {
                 all.processes += one.processes;
                 all.deaths += one.deaths;
                 all.points += one.points;
+                all.filled += one.filled;
                 all.seconds += one.seconds;
                 all.dead_ends += one.dead_ends;
                 for (fault, count) in one.faults {
@@ -49,11 +50,12 @@ impl Totals {
     /// # Panics
     /// Where one did.
     pub fn judge(&self, what: &str) {
-        let Report { requests, faults, processes, deaths, endings, points, seconds, dead_ends, .. } = &self.report;
+        let Report { requests, faults, processes, deaths, endings, points, filled, seconds, dead_ends, .. } =
+            &self.report;
         let rate = self.seeds as f64 / self.elapsed.as_secs_f64();
         eprintln!(
             "{what}: {} seeds in {:.1} s ({rate:.0}/s), {requests} requests, {} faults, {processes} processes, {deaths} \
-             deaths, {points} points compared, {dead_ends} dead ends, {:.1} days lived",
+             deaths, {points} points compared, {filled} with gaps filled, {dead_ends} dead ends, {:.1} days lived",
             self.seeds,
             self.elapsed.as_secs_f64(),
             faults.values().sum::<u64>(),

@@ -32,6 +32,8 @@ pub(super) struct Known {
     leases: HashMap<String, String>,
     pub(super) requests: u64,
     pub(super) faults: BTreeMap<Fault, u64>,
+    /// Steps that filled gaps and were sealed.
+    pub(super) filled: u64,
     /// Of everything that was sent and what became of it: two runs of one seed have the same.
     pub(super) digest: u64,
     /// The number of page writes, for sabotage that hits some of them.

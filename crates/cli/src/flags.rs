@@ -102,6 +102,8 @@ pub(crate) struct PlanFlags {
     pub(crate) reseed: bool,
     #[command(flatten)]
     pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) filling: Filling,
 }
 
 #[derive(Args, Debug)]
@@ -123,6 +125,8 @@ pub(crate) struct SyncFlags {
     pub(crate) scratch: ScratchFlags,
     #[command(flatten)]
     pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) filling: Filling,
     #[command(flatten)]
     pub(crate) expert: Expert,
 }
@@ -245,6 +249,24 @@ pub(crate) struct RequestSize {
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = parse_request_size)]
     #[arg(help_heading = "For experts")]
     pub(crate) request_size: ChunkPolicy,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Filling {
+    /// Write unchanged pages between small changes again where that saves more time than it costs: auto or off
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = true)]
+    #[arg(help_heading = "For experts")]
+    pub(crate) fill_gaps: FillGaps,
+}
+
+/// When gaps between changes are filled.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum FillGaps {
+    /// Where it pays. Not with smaller requests than the service takes, which save less than is reckoned.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 #[derive(Args, Debug)]

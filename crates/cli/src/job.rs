@@ -8,14 +8,14 @@ use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_replicate::image::Format;
-use pageferry_replicate::{Choice, Options};
+use pageferry_replicate::{Choice, Fill, Options};
 use pageferry_transfer::Budget;
 
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    Command, EngineFlag, Expert, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags,
-    WantFlags,
+    Command, EngineFlag, Expert, FillGaps, Filling, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags,
+    SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::place::{Named, Place};
@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     quiesce: Duration,
     repair: bool,
     reseed: bool,
+    fill: Option<Fill>,
 }
 
 impl Job {
@@ -101,7 +102,12 @@ impl Job {
 }
 
 fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
-    let settings = Settings { repair: flags.repair, reseed: flags.reseed, ..Settings::of(flags.size.request_size) };
+    let settings = Settings {
+        repair: flags.repair,
+        reseed: flags.reseed,
+        fill: fill(&flags.filling, flags.size.request_size),
+        ..Settings::of(flags.size.request_size)
+    };
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let to = "; `--to` names a snapshot";
@@ -120,6 +126,7 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
     let settings = Settings {
         repair: flags.repair,
         reseed: flags.reseed,
+        fill: fill(&flags.filling, flags.size.request_size),
         ..Settings::expert(flags.size.request_size, &flags.expert)
     };
     let pair = &flags.pair;
@@ -199,6 +206,11 @@ fn want(flags: &WantFlags) -> Want {
     }
 }
 
+/// When gaps are filled. What that saves is reckoned with the largest requests.
+fn fill(flags: &Filling, chunks: ChunkPolicy) -> Option<Fill> {
+    (flags.fill_gaps == FillGaps::Auto && chunks == ChunkPolicy::default()).then_some(Fill::AUTO)
+}
+
 /// A disk is never its own backup.
 fn same_blob(one: &Place, other: &Place) -> Result<(), Failure> {
     if one.address.url() == other.address.url() {
@@ -238,6 +250,7 @@ impl Settings {
             quiesce: QUIESCE,
             repair: false,
             reseed: false,
+            fill: None,
         }
     }
 
@@ -256,6 +269,7 @@ impl Settings {
             quiesce: Duration::from_secs(flags.quiesce.into()),
             repair: false,
             reseed: false,
+            fill: None,
         }
     }
 
@@ -285,6 +299,7 @@ impl Settings {
             host: host_name(),
             repair: self.repair,
             reseed: self.reseed,
+            fill: self.fill,
             stop: scene.interrupt.stop().clone(),
             events: reporter.events(),
             ..Options::default()

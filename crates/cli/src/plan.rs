@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pageferry_azure::PageBlob;
 use pageferry_core::SnapshotId;
+use pageferry_core::limits::{Binding, Limits};
 use pageferry_core::next::Want;
 use pageferry_core::plan::PlanSummary;
 use pageferry_replicate::plan::{Plan, plan};
@@ -19,10 +20,6 @@ use crate::place::Place;
 use crate::progress::Reporter;
 use crate::report::{millis, say};
 use crate::sync::explained;
-
-/// What one standard page blob takes (Azure: scalability targets for Blob storage).
-const BLOB_BYTES_PER_SEC: u64 = 60 << 20;
-const BLOB_REQUESTS_PER_SEC: u64 = 500;
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -73,8 +70,15 @@ struct Planned {
     write_requests: u64,
     clear_bytes: u64,
     clear_requests: u64,
+    /// Of what is written, what did not change and is written again to need fewer requests; and what that saves.
+    filled_bytes: u64,
+    saved_requests: u64,
+    saved_ms: u64,
     at_least_ms: u64,
     limit: Limit,
+    /// What the target takes of that in a second, and what it is.
+    limit_per_second: u64,
+    limit_of: String,
     /// Source snapshots that follow, each in a step of its own.
     more: Vec<String>,
 }
@@ -98,8 +102,13 @@ impl Planned {
             write_requests: 0,
             clear_bytes: 0,
             clear_requests: 0,
+            filled_bytes: 0,
+            saved_requests: 0,
+            saved_ms: 0,
             at_least_ms: 0,
             limit: Limit::BytesPerSecond,
+            limit_per_second: 0,
+            limit_of: String::new(),
             more: Vec::new(),
         };
         match plan {
@@ -108,7 +117,7 @@ impl Planned {
                 planned.action = Action::Finish;
                 planned.to = Some(id.to_string());
             }
-            Plan::Step { from, to, disk_bytes, difference, planned: left, more } => {
+            Plan::Step { from, to, disk_bytes, difference, planned: left, unfilled, limits, more } => {
                 planned.action = if from.is_some() { Action::Step } else { Action::Seed };
                 planned.from = from.as_ref().map(SnapshotId::to_string);
                 planned.to = Some(to.to_string());
@@ -118,29 +127,29 @@ impl Planned {
                 planned.cleared_bytes = difference.clear_pages.bytes();
                 planned.cleared_ranges = difference.clear_ranges;
                 planned.more = more.iter().map(SnapshotId::to_string).collect();
-                planned.left(&left);
+                planned.left(&left, &unfilled, &limits);
             }
         }
         planned
     }
 
-    fn left(&mut self, left: &PlanSummary) {
+    fn left(&mut self, left: &PlanSummary, unfilled: &PlanSummary, limits: &Limits) {
         self.write_bytes = left.write_pages.bytes();
         self.write_requests = left.write_requests;
         self.clear_bytes = left.clear_pages.bytes();
         self.clear_requests = left.clear_requests;
-        let (time, limit) = at_least(self.write_bytes, left.requests());
-        (self.at_least_ms, self.limit) = (millis(time), limit);
+        let (time, binding) = limits.least(self.write_bytes, left.requests());
+        self.at_least_ms = millis(time);
+        (self.limit, self.limit_per_second) = match binding {
+            Binding::Bytes => (Limit::BytesPerSecond, limits.bytes_per_second),
+            Binding::Requests => (Limit::RequestsPerSecond, limits.requests_per_second),
+        };
+        self.limit_of = limits.to_string();
+        let (without, _) = limits.least(unfilled.write_pages.bytes(), unfilled.requests());
+        self.filled_bytes = self.write_bytes.saturating_sub(unfilled.write_pages.bytes());
+        self.saved_requests = unfilled.requests().saturating_sub(left.requests());
+        self.saved_ms = millis(without.saturating_sub(time));
     }
-}
-
-/// How long one blob takes at least for so many bytes in so many requests, and why.
-fn at_least(bytes: u64, requests: u64) -> (Duration, Limit) {
-    let micros = |amount: u64, rate: u64| Duration::from_micros(amount.saturating_mul(1_000_000 / rate.min(1_000_000)));
-    let moving = Duration::from_secs(bytes / BLOB_BYTES_PER_SEC)
-        + Duration::from_micros((bytes % BLOB_BYTES_PER_SEC) * 1_000_000 / BLOB_BYTES_PER_SEC);
-    let asking = micros(requests, BLOB_REQUESTS_PER_SEC);
-    if asking > moving { (asking, Limit::RequestsPerSecond) } else { (moving, Limit::BytesPerSecond) }
 }
 
 impl Display for Planned {
@@ -169,23 +178,32 @@ impl Display for Planned {
         writeln!(f, "cleared   {} in {}", bytes(self.cleared_bytes), count(self.cleared_ranges, "range"))?;
         if self.action == Action::Reseed {
             writeln!(f, "to do     write {} at most, clear {}", bytes(self.write_bytes), bytes(self.clear_bytes))?;
-        } else if (self.write_bytes, self.clear_bytes) != (self.changed_bytes, self.cleared_bytes) {
+        } else if (self.write_bytes - self.filled_bytes, self.clear_bytes) != (self.changed_bytes, self.cleared_bytes) {
             writeln!(
                 f,
                 "to do     write {}, clear {}: an earlier run has done a part, or left something to set right",
-                bytes(self.write_bytes),
+                bytes(self.write_bytes - self.filled_bytes),
                 bytes(self.clear_bytes)
+            )?;
+        }
+        if self.filled_bytes > 0 {
+            writeln!(
+                f,
+                "filling   {} that did not change, to save {} and {}",
+                bytes(self.filled_bytes),
+                count(self.saved_requests, "request"),
+                duration(Duration::from_millis(self.saved_ms))
             )?;
         }
         let (writes, clears) = (self.write_requests, self.clear_requests);
         writeln!(f, "requests  {}, {}", count(writes, "write"), count(clears, "clear"))?;
         let limit = match self.limit {
-            Limit::BytesPerSecond => format!("{}/s", bytes(BLOB_BYTES_PER_SEC)),
-            Limit::RequestsPerSecond => format!("{BLOB_REQUESTS_PER_SEC} requests/s"),
+            Limit::BytesPerSecond => format!("{}/s", bytes(self.limit_per_second)),
+            Limit::RequestsPerSecond => format!("{} a second", count(self.limit_per_second, "request")),
         };
         let time = duration(Duration::from_millis(self.at_least_ms));
         let least = if self.action == Action::Reseed { "at most" } else { "at least" };
-        write!(f, "time      {least} {time} at {limit}, what one standard page blob takes")?;
+        write!(f, "time      {least} {time} at the {limit} of {}", self.limit_of)?;
         match &self.more[..] {
             [] => Ok(()),
             [first, ..] => write!(
@@ -219,17 +237,5 @@ impl Job {
     /// Whether a copy as a whole goes onto a target that has points.
     async fn reseeds(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<bool, ReplicateError> {
         Ok(look::target(&*engine.target).await?.is_some_and(|found| !found.view.points.is_empty()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_that_takes_longer_is_named() {
-        assert_eq!(at_least(60 << 20, 15), (Duration::from_secs(1), Limit::BytesPerSecond));
-        assert_eq!(at_least(512, 500), (Duration::from_secs(1), Limit::RequestsPerSecond));
-        assert_eq!(at_least(8 << 40, 2 << 20).1, Limit::BytesPerSecond);
     }
 }

@@ -274,6 +274,75 @@ mod tests {
         );
     }
 
+    /// The source has changed pages 0 and 2, and the target was written from 0 to 2, as a plan that fills a page does.
+    async fn filled() -> (Memory, Memory, Claim) {
+        let (source, target, claim) = copied().await;
+        let (since, _) = target.snapshot(Some(&fence().lease), None).await.unwrap();
+        for page in [0, 2] {
+            source.poke(range(page, page + 1), 7);
+            target.poke(range(page, page + 1), 7);
+        }
+        target.poke(range(1, 2), 1);
+        let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
+        let picture = Picture { id, since: Some(claim.picture.id.clone()), ..claim.picture.clone() };
+        let claim = Claim { picture, since: Some(since), gap_max: Pages::new(2), ..claim };
+        (source, target, claim)
+    }
+
+    #[tokio::test]
+    async fn what_the_plan_has_filled_costs_no_read() {
+        let (source, target, claim) = filled().await;
+        assert!(matches!(ask(&source, &target, &claim).await, Ok(0)));
+        let unfilled = Claim { gap_max: Pages::ZERO, ..claim.clone() };
+        assert!(matches!(ask(&source, &target, &unfilled).await, Ok(1)), "a write that was not planned is read");
+        let too_short = Claim { gap_max: Pages::new(1), ..claim };
+        assert!(matches!(ask(&source, &target, &too_short).await, Ok(1)), "and so is one that would not have paid");
+    }
+
+    #[tokio::test]
+    async fn a_write_outside_of_filled_gaps_is_found() {
+        let (source, target, claim) = filled().await;
+        target.poke(range(3, 4), 9);
+        let asked = ask(&source, &target, &claim).await;
+        assert!(
+            matches!(&asked, Err(ReplicateError::Gate { ranges, .. }) if ranges.named() == [range(3, 4)]),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_write_in_a_gap_that_is_too_long_is_found() {
+        let (source, target, claim) = copied().await;
+        let (since, _) = target.snapshot(Some(&fence().lease), None).await.unwrap();
+        for page in [0, 3] {
+            source.poke(range(page, page + 1), 7);
+            target.poke(range(page, page + 1), 7);
+        }
+        target.poke(range(1, 2), 9);
+        let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
+        let picture = Picture { id, since: Some(claim.picture.id.clone()), ..claim.picture.clone() };
+        let claim = Claim { picture, since: Some(since), gap_max: Pages::new(2), ..claim };
+        let asked = ask(&source, &target, &claim).await;
+        assert!(
+            matches!(&asked, Err(ReplicateError::Gate { ranges, .. }) if ranges.named() == [range(1, 2)]),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_filling_that_did_not_arrive_is_read() {
+        let (source, target, claim) = copied().await;
+        let (since, _) = target.snapshot(Some(&fence().lease), None).await.unwrap();
+        for page in [0, 2] {
+            source.poke(range(page, page + 1), 7);
+            target.poke(range(page, page + 1), 7);
+        }
+        let (id, _) = source.snapshot(Some(&fence().lease), None).await.unwrap();
+        let picture = Picture { id, since: Some(claim.picture.id.clone()), ..claim.picture.clone() };
+        let claim = Claim { picture, since: Some(since), gap_max: Pages::new(2), ..claim };
+        assert!(matches!(ask(&source, &target, &claim).await, Ok(1)));
+    }
+
     #[tokio::test]
     async fn a_footer_that_no_tracker_saw_change_is_compared() {
         let (source, target, claim) = copied().await;
