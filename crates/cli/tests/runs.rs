@@ -53,6 +53,42 @@ fn figures_are_integers() {
 }
 
 #[test]
+fn what_the_plan_says_of_filled_gaps_is_what_the_sync_does() {
+    let world = World::new();
+    world.create("disks/web1.vhd", 8 << 20);
+    world.fill("disks/web1.vhd", 0, 4 << 20, 1);
+    world.fill("disks/web1.vhd", 4 << 20, 4 << 20, 1);
+    world.snapshot("disks/web1.vhd");
+    world.sync("disks/web1.vhd", "backups/web1.vhd");
+    for run in 0..600 {
+        world.fill("disks/web1.vhd", run * (8 << 10), 1 << 10, 2);
+    }
+    world.snapshot("disks/web1.vhd");
+    let (disk, target) = (world.url("disks/web1.vhd"), world.url("backups/web1.vhd"));
+    let planned = |words: &[&str]| {
+        let ran = world.run(&[&["plan", &disk, &target, "-o", "json"], words].concat()).expect(0);
+        let plan = ran.json().pop().unwrap();
+        move |name: &str| plan[name].as_u64().unwrap_or_else(|| panic!("{name} in {plan}"))
+    };
+    let off = planned(&["--fill-gaps", "off"]);
+    assert_eq!((off("write_requests"), off("filled_bytes"), off("limit_per_second")), (600, 0, 500));
+    let plan = planned(&[]);
+    assert_eq!(plan("changed_bytes"), off("write_bytes"));
+    assert_eq!(plan("write_bytes"), plan("changed_bytes") + plan("filled_bytes"));
+    assert_eq!(plan("write_requests") + plan("saved_requests"), 600);
+    assert!(plan("write_requests") < 60, "{}", plan("write_requests"));
+    assert_eq!(plan("at_least_ms") + plan("saved_ms"), off("at_least_ms"));
+    let text = world.run(&["plan", &disk, &target]).expect(0).stdout;
+    assert!(text.contains("that did not change, to save"), "{text}");
+    let lines = world.run(&[&["sync", &disk, &target, "-o", "json"], &QUICK[..]].concat()).json();
+    let step = lines.iter().find(|line| line["type"] == "step").unwrap();
+    assert_eq!(step["written_bytes"], plan("write_bytes"));
+    assert_eq!(step["filled_bytes"], plan("filled_bytes"));
+    assert_eq!(step["requests"], 2 * plan("write_requests") + plan("clear_requests"), "a read and a write each");
+    assert!(lines.iter().all(|line| line["type"] != "note"), "the gate knew: {lines:?}");
+}
+
+#[test]
 fn an_image_is_the_disk() {
     let world = World::new();
     world.week("disks/web1.vhd");
