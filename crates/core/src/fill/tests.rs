@@ -63,7 +63,8 @@ fn slowly(picture: &str, gap_max: u64, from: u64) -> String {
                 .filter(|page| match letters[*page] {
                     b'o' => *page == 0 || letters[page - 1] != b'o',
                     _ => {
-                        let goes_on = *page > 0 && sent(&letters[page - 1]) && (from + *page as u64) % grid != 0;
+                        let goes_on =
+                            *page > 0 && sent(&letters[page - 1]) && !(from + *page as u64).is_multiple_of(grid);
                         sent(&letters[*page]) && !goes_on
                     }
                 })
@@ -123,6 +124,6 @@ proptest! {
 fn count(picture: &str, from: u64) -> usize {
     let sent = |letter: u8| matches!(letter, b'#' | b'+');
     let letters = picture.as_bytes();
-    let begins = |at: usize| at == 0 || !sent(letters[at - 1]) || (from + at as u64) % 8192 == 0;
+    let begins = |at: usize| at == 0 || !sent(letters[at - 1]) || (from + at as u64).is_multiple_of(8192);
     (0..letters.len()).filter(|at| sent(letters[*at]) && begins(*at)).count()
 }
