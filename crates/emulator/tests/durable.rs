@@ -62,6 +62,10 @@ async fn exercise(service: &Service, clock: &ManualClock) {
     ok(send(service, "PUT", "disks/copy", &[("x-ms-copy-source", &url), ("x-ms-meta-k", "ü")], &[]).await);
     let lease = [("x-ms-lease-action", "acquire"), ("x-ms-lease-duration", "60")];
     ok(send(service, "PUT", "disks/copy?comp=lease", &lease, &[]).await);
+    let taken = send(service, "PUT", "disks/b?comp=snapshot", &[], &[]).await;
+    let snapshot = taken.get("x-ms-snapshot").unwrap();
+    let url = format!("http://127.0.0.1/{DEV_ACCOUNT}/disks/b?snapshot={snapshot}&{}", sas());
+    ok(send(service, "PUT", "disks/series?comp=incrementalcopy", &[("x-ms-copy-source", &url)], &[]).await);
 }
 
 async fn picture(service: &Service) -> Vec<String> {
@@ -73,6 +77,7 @@ async fn picture(service: &Service) -> Vec<String> {
         ("GET", "disks/b"),
         ("GET", "disks/copy"),
         ("HEAD", "disks/copy"),
+        ("HEAD", "disks/series"),
     ] {
         let mut response = send(service, method, target, &[], &[]).await;
         response.headers.retain(|(name, _)| name != "x-ms-request-id");

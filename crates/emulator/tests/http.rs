@@ -136,6 +136,7 @@ fn value() -> impl Strategy<Value = String> {
         "2023-01-27T22:27:19.7049036Z",
         "2!4!MDAw",
         "http://127.0.0.1/devstoreaccount1/disks/b",
+        "http://127.0.0.1/devstoreaccount1/disks/b?snapshot=2023-11-14T22:13:21.0000000Z",
         "http://[::1",
         "Fri, 27 Jan 2023 22:27:19 GMT",
         "\"0x1\"",
@@ -198,8 +199,21 @@ const QUERY: &[&str] = &[
     "sv",
     "ss",
 ];
-const COMPS: &[&str] =
-    &["", "page", "pagelist", "properties", "metadata", "snapshot", "lease", "copy", "tier", "list", "acl", "block"];
+const COMPS: &[&str] = &[
+    "",
+    "page",
+    "pagelist",
+    "properties",
+    "metadata",
+    "snapshot",
+    "lease",
+    "copy",
+    "tier",
+    "list",
+    "acl",
+    "block",
+    "incrementalcopy",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]

@@ -139,6 +139,29 @@ fn a_diff_with_itself_or_across_a_gap_can_be_refused() {
 }
 
 #[test]
+fn a_snapshot_that_was_copied_already_may_be_copied_again() {
+    let ask = |bench: &mut Bench| {
+        let a = tracked(bench);
+        let url = format!("http://127.0.0.1/devstoreaccount1/disks/b?snapshot={a}");
+        let source = [("x-ms-copy-source", url.as_str())];
+        bench.put("disks/s?comp=incrementalcopy", &source).expect(202);
+        verdict(&bench.put("disks/s?comp=incrementalcopy", &source))
+    };
+    let answers = both(|v| v.incremental_repeats = true, ask);
+    assert_eq!(answers, ["409 IncrementalCopyOfEarlierSnapshotNotAllowed", "202"]);
+    let answers = both(|v| v.other_codes = true, ask);
+    assert_eq!(answers[1], "409 IncrementalCopyOfEralierVersionSnapshotNotAllowed");
+    let onto_another = |bench: &mut Bench| {
+        let a = tracked(bench);
+        bench.create("disks/s", 512);
+        let url = format!("http://127.0.0.1/devstoreaccount1/disks/b?snapshot={a}");
+        verdict(&bench.put("disks/s?comp=incrementalcopy", &[("x-ms-copy-source", &url)]))
+    };
+    let answers = both(|v| v.other_codes = true, onto_another);
+    assert_eq!(answers, ["409 IncrementalCopyBlobMismatch", "409 BlobAlreadyExists"]);
+}
+
+#[test]
 fn zeros_can_be_left_out_of_a_copy() {
     let ask = |bench: &mut Bench| {
         bench.create("disks/s", 4096);

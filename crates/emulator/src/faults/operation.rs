@@ -58,6 +58,8 @@ operations! {
     SnapshotBlob = "snapshot-blob",
     /// Copy Blob.
     CopyBlob = "copy-blob",
+    /// Incremental Copy Blob.
+    IncrementalCopy = "incremental-copy",
     /// Abort Copy Blob.
     AbortCopy = "abort-copy",
     /// Delete Blob, of a base.
@@ -105,9 +107,10 @@ impl Operation {
             return Self::Account;
         }
         let copies = request.get("x-ms-copy-source").is_some();
-        let comp = ["", "page", "pagelist", "properties", "metadata", "snapshot", "lease", "tier", "copy"]
-            .into_iter()
-            .find(|name| is(comp, name));
+        let comp =
+            ["", "page", "pagelist", "properties", "metadata", "snapshot", "lease", "tier", "copy", "incrementalcopy"]
+                .into_iter()
+                .find(|name| is(comp, name));
         match (request.method.as_str(), comp) {
             ("PUT", Some("page")) if copies => Self::PutPageFromUrl,
             ("PUT", Some("page")) if request.get("x-ms-page-write").is_some_and(|v| is(v, "clear")) => {
@@ -121,6 +124,7 @@ impl Operation {
             ("PUT", Some("snapshot")) => Self::SnapshotBlob,
             ("PUT", Some("tier")) => Self::SetBlobTier,
             ("PUT", Some("copy")) => Self::AbortCopy,
+            ("PUT", Some("incrementalcopy")) => Self::IncrementalCopy,
             ("PUT", Some("lease")) => Self::lease(request.get("x-ms-lease-action").unwrap_or_default()),
             ("GET", Some("")) => Self::GetBlob,
             ("HEAD", Some("")) => Self::GetBlobProperties,
@@ -263,6 +267,7 @@ mod tests {
             ("PUT", "/a/c/b?comp=page", "x-ms-page-write=Clear", "put-page-clear"),
             ("PUT", "/a/c/b?comp=page", "x-ms-copy-source=http://x/", "put-page-from-url"),
             ("PUT", "/a/c/b", "x-ms-copy-source=http://x/", "copy-blob"),
+            ("PUT", "/a/c/b?comp=incrementalCopy", "x-ms-copy-source=http://x/", "incremental-copy"),
             ("PUT", "/a/c/b/d", "", "put-blob"),
             ("GET", "/a/c/b?snapshot=x", "", "get-blob"),
             ("HEAD", "/a/c/b", "", "get-blob-properties"),

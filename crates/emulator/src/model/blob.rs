@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::token::Policy;
+use crate::model::call::Target;
 use crate::model::lease::Lease;
 use crate::pages::PageTable;
 use crate::time::Timestamp;
@@ -47,6 +49,8 @@ pub(crate) struct Blob {
     /// The newest snapshot time ever given, whether it still exists or not.
     pub(crate) last_snapshot: Timestamp,
     pub(crate) pending: Option<Pending>,
+    /// What the blob is a series of, if Incremental Copy Blob made it.
+    pub(crate) series: Option<Series>,
     /// The times of snapshots that were deleted.
     pub(crate) gone: BTreeSet<Timestamp>,
 }
@@ -76,19 +80,40 @@ pub(crate) struct Copy {
     pub(crate) id: String,
     pub(crate) source: String,
     pub(crate) status: &'static str,
+    /// Why it failed: `<http status> <code> "<text>"`.
+    pub(crate) description: Option<&'static str>,
     pub(crate) done: u64,
     pub(crate) total: u64,
     pub(crate) completed: Option<Timestamp>,
+    /// Whether it was an incremental one.
+    pub(crate) incremental: bool,
+    /// The snapshot of the target that an incremental copy ended with.
+    pub(crate) snapshot: Option<Timestamp>,
+}
+
+/// The snapshots of one source that incremental copies have brought to a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Series {
+    pub(crate) source: Target,
+    /// The source's newest snapshot that is complete here.
+    pub(crate) last: Option<Timestamp>,
 }
 
 /// A copy on its way. All it will change is settled at its start, so that looking at it does not change the outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
-    pub(crate) pages: PageTable,
-    pub(crate) stamp: u64,
+    /// What the blob will be, or why the copy will have failed.
+    pub(crate) outcome: Result<Box<State>, &'static str>,
+    /// The ETag of the target once it is over, whichever way.
     pub(crate) etag: u64,
+    pub(crate) source: Target,
+    pub(crate) snapshot: Option<Timestamp>,
+    /// The ETag of the source; a source that changes ends the copy.
+    pub(crate) source_etag: u64,
     pub(crate) started: Timestamp,
     pub(crate) ends: Timestamp,
+    /// The time that the whole of it would take.
+    pub(crate) takes: Duration,
 }
 
 impl Blob {
@@ -99,6 +124,7 @@ impl Blob {
             snapshots: BTreeMap::new(),
             last_snapshot: Timestamp::default(),
             pending: None,
+            series: None,
             gone: BTreeSet::new(),
         }
     }
@@ -112,18 +138,37 @@ impl Blob {
     pub(crate) fn settle(&mut self, now: Timestamp) {
         let Some(pending) = &self.pending else { return };
         let Some(copy) = &mut self.state.copy else { return };
-        if now < pending.ends {
-            let (gone, whole) = (now.since(pending.started).as_nanos(), pending.ends.since(pending.started).as_nanos());
-            let done = u128::from(copy.total) * gone / whole.max(1);
-            copy.done = u64::try_from(done).unwrap_or(copy.total);
+        let (at, ends) = (now.min(pending.ends), pending.ends);
+        let done = u128::from(copy.total) * at.since(pending.started).as_nanos() / pending.takes.as_nanos().max(1);
+        copy.done = u64::try_from(done).unwrap_or(copy.total);
+        if now < ends {
             return;
         }
-        (copy.status, copy.done, copy.completed) = ("success", copy.total, Some(pending.ends));
-        self.state.pages = pending.pages.clone();
-        self.state.stamp = pending.stamp;
-        self.state.etag = pending.etag;
-        self.state.modified = pending.ends;
-        self.pending = None;
+        if let Err(why) = pending.outcome {
+            self.fail(why, ends);
+            return;
+        }
+        let (Some(Pending { outcome: Ok(state), etag, snapshot, .. }), Some(mut copy)) =
+            (self.pending.take(), self.state.copy.take())
+        else {
+            return;
+        };
+        (copy.status, copy.done, copy.completed) = ("success", copy.total, Some(ends));
+        if let Some(series) = &mut self.series {
+            let time = ends.max(self.last_snapshot.next());
+            (series.last, self.last_snapshot, copy.snapshot) = (snapshot, time, Some(time));
+        }
+        self.state = State { etag, modified: ends, copy: Some(copy), ..*state };
+        if self.series.is_some() {
+            self.snapshots.insert(self.last_snapshot, self.state.clone());
+        }
+    }
+
+    /// Ends a pending copy as a failure.
+    pub(crate) fn fail(&mut self, why: &'static str, now: Timestamp) {
+        let (Some(pending), Some(copy)) = (self.pending.take(), &mut self.state.copy) else { return };
+        (copy.status, copy.description, copy.completed) = ("failed", Some(why), Some(now));
+        (self.state.etag, self.state.modified) = (pending.etag, now);
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// What a request is addressed to, decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) account: String,
     /// Empty for the service itself.

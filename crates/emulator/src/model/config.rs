@@ -1,6 +1,7 @@
 //! What can be chosen about the service: its accounts, its pace, and its variants.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::variants::Variants;
 use crate::{DEV_ACCOUNT, DEV_KEY};
@@ -18,7 +19,7 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Whether requests count as having come over TLS, for shared access signatures that demand it.
     pub https: bool,
-    /// How Copy Blob proceeds.
+    /// How Copy Blob and Incremental Copy Blob proceed.
     pub copy: CopyPace,
     /// Choices where the real service's behaviour is not certain.
     pub variants: Variants,
@@ -39,7 +40,7 @@ pub struct Account {
     pub limit_snapshots: bool,
 }
 
-/// How Copy Blob proceeds.
+/// How Copy Blob and Incremental Copy Blob proceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CopyPace {
     /// The copy is complete when the call returns.
@@ -47,6 +48,19 @@ pub enum CopyPace {
     Immediate,
     /// The copy is pending and moves this many bytes in a second.
     BytesPerSecond(u64),
+}
+
+impl CopyPace {
+    /// How long this many bytes take.
+    pub(crate) fn time(self, bytes: u64) -> Duration {
+        const FOREVER: Duration = Duration::from_secs(u64::MAX / 20_000_000);
+        match self {
+            Self::Immediate => Duration::ZERO,
+            Self::BytesPerSecond(rate) => {
+                bytes.saturating_mul(1000).checked_div(rate).map_or(FOREVER, Duration::from_millis).min(FOREVER)
+            }
+        }
+    }
 }
 
 impl Default for Config {

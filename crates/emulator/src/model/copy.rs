@@ -1,13 +1,10 @@
 //! Copy Blob and Abort Copy Blob.
 
-use std::time::Duration;
-
 use crate::auth::Need;
 use crate::model::Model;
-use crate::model::blob::{Blob, Pending, State};
+use crate::model::blob::{Blob, State};
 use crate::model::call::Call;
 use crate::model::conditions::Conditions;
-use crate::model::config::CopyPace;
 use crate::model::create::changed;
 use crate::model::fault::Fault;
 use crate::model::input;
@@ -27,7 +24,6 @@ impl Model {
         let proof = self.admit(call, Need::object("wc"))?;
         let source = Source::parse(url, call, &self.config)?;
         self.world.container(call, &proof)?;
-        self.world.settle(&source.target, call.now);
         let from = self.read_source(call, &source, true)?;
         let tier = self.requested_tier(call, from.size)?;
         let premium = self.is_premium(&call.target.account);
@@ -35,6 +31,7 @@ impl Model {
         let existing = container.blobs.get_mut(&call.target.blob);
         match &existing {
             Some(_) if !proof.caller.may_overwrite() => return Err(Fault::of("UnauthorizedBlobOverwrite")),
+            Some(blob) if blob.series.is_some() => return Err(Fault::of("OperationNotAllowedOnIncrementalCopyBlob")),
             Some(blob) if blob.pending.is_some() => return Err(Fault::of("PendingCopyOperation")),
             Some(blob) => {
                 self.config.variants.lease(blob.lease.check_write(lease.as_deref(), call.now))?;
@@ -53,8 +50,9 @@ impl Model {
 
         let old = existing.as_deref().map(|blob| &blob.state);
         let id = self.ids.guid();
-        let (pace, total) = (self.config.copy, from.size);
-        let mut state = State {
+        let (takes, source_etag) = (self.config.copy.time(from.size), from.etag);
+        let copy = source.record(id.clone(), from.size, false);
+        let done = State {
             stamp: old.map_or(0, |old| old.stamp).max(from.stamp) + 1,
             generation: old.map_or(0, |old| old.generation) + 1,
             etag: self.ids.etag(call.now),
@@ -62,19 +60,13 @@ impl Model {
             created: call.now,
             metadata: metadata.unwrap_or_else(|| from.metadata.clone()),
             tier,
-            copy: Some(source.record(id.clone(), "pending", total)),
+            copy: Some(copy),
             ..from
         };
-        let wait = match pace {
-            CopyPace::Immediate => Duration::ZERO,
-            CopyPace::BytesPerSecond(rate) => {
-                Duration::from_millis(total.saturating_mul(1000).checked_div(rate).unwrap_or(u64::MAX / 20_000))
-            }
-        };
         // Until it is complete the target has its full length and reads as zeros.
-        let pages = std::mem::take(&mut state.pages);
-        let etag = if wait.is_zero() { state.etag } else { self.ids.etag(call.now) };
-        let pending = Pending { pages, stamp: state.stamp, etag, started: call.now, ends: call.now.plus(wait) };
+        let state = State { pages: PageTable::default(), ..done.clone() };
+        let etag = if takes.is_zero() { state.etag } else { self.ids.etag(call.now) };
+        let pending = source.pending(source_etag, State { etag, ..done }, takes, call.now);
         let blob = match existing {
             Some(blob) => {
                 blob.state = state;
@@ -86,7 +78,9 @@ impl Model {
         blob.pending = Some(pending);
         blob.settle(call.now);
         let status = blob.state.copy.as_ref().map_or("success", |copy| copy.status);
-        Ok(changed(&blob.state, 202).with("x-ms-copy-id", id).with("x-ms-copy-status", status))
+        let response = changed(&blob.state, 202).with("x-ms-copy-id", id).with("x-ms-copy-status", status);
+        self.world.watch(&call.target);
+        Ok(response)
     }
 
     pub(crate) fn abort_copy(&mut self, call: &Call<'_>) -> Result<Response, Fault> {

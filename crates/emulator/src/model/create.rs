@@ -43,6 +43,7 @@ impl Model {
         let existing = container.blobs.get_mut(&call.target.blob);
         match &existing {
             Some(_) if !proof.caller.may_overwrite() => return Err(Fault::of("UnauthorizedBlobOverwrite")),
+            Some(blob) if blob.series.is_some() => return Err(Fault::of("OperationNotAllowedOnIncrementalCopyBlob")),
             Some(blob) if blob.pending.is_some() => return Err(Fault::of("PendingCopyOperation")),
             Some(blob) => self.config.variants.lease(blob.lease.check_write(lease.as_deref(), call.now))?,
             None if lease.is_some() => return Err(Fault::of("LeaseNotPresentWithBlobOperation")),

@@ -127,6 +127,33 @@ const CATALOGUE: &[(&str, u16, &str)] = &[
     ("CopyIdMismatch", 409, "The specified copy ID did not match the copy ID for the pending copy operation."),
     ("NoPendingCopyOperation", 409, "There is currently no pending copy operation."),
     ("PendingCopyOperation", 409, "There is currently a pending copy operation."),
+    ("IncrementalCopySourceMustBeSnapshot", 409, "The source for incremental copy request must be a snapshot."),
+    (
+        "IncrementalCopyBlobMismatch",
+        409,
+        "The specified source blob is different than the copy source of the existing incremental copy blob.",
+    ),
+    (
+        "IncrementalCopyOfEarlierSnapshotNotAllowed",
+        409,
+        "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.",
+    ),
+    (
+        "IncrementalCopyOfEralierVersionSnapshotNotAllowed",
+        409,
+        "The specified snapshot is earlier than the last snapshot copied into the incremental copy blob.",
+    ),
+    (
+        "IncrementalCopyBlobPreviousSnapshotDoesNotExist",
+        409,
+        "The last snapshot copied into the incremental copy blob does not exist any more.",
+    ),
+    ("CopySourceCannotBeIncrementalCopyBlob", 409, "The source of a copy cannot be an incremental copy blob."),
+    (
+        "OperationNotAllowedOnIncrementalCopyBlob",
+        409,
+        "The specified operation is not allowed on an incremental copy blob.",
+    ),
     ("InvalidBlobType", 409, "The blob type is invalid for this operation."),
     ("LeaseAlreadyPresent", 409, "There is already a lease present."),
     ("LeaseIdMismatchWithLeaseOperation", 409, "The lease ID specified did not match the lease ID for the blob."),

@@ -194,9 +194,18 @@ impl Wish<'_> {
             if let Some(time) = copy.completed {
                 put("CopyCompletionTime", &time.http());
             }
+            if let Some(text) = copy.description {
+                put("CopyStatusDescription", text);
+            }
+            if let Some(time) = copy.snapshot.filter(|_| self.version >= "2016-05-31") {
+                put("CopyDestinationSnapshot", &time.iso());
+            }
         }
         if self.version >= "2015-12-11" {
             put("ServerEncrypted", "true");
+        }
+        if self.version >= "2016-05-31" && state.copy.as_ref().is_some_and(|copy| copy.incremental) {
+            put("IncrementalCopy", "true");
         }
         out.push_str("</Properties>");
         if self.metadata {

@@ -13,6 +13,7 @@ mod copy;
 mod create;
 pub(crate) mod fault;
 mod ids;
+mod incremental;
 pub(crate) mod input;
 mod lease;
 mod lease_ops;
@@ -84,11 +85,14 @@ impl Model {
     pub(crate) fn step(&mut self, request: &Request, now: Timestamp, mode: Mode) -> Response {
         let id = self.ids.request();
         let version = version::of(request);
+        self.world.settle(now);
         let outcome = version.clone().and_then(|version| {
             let target = Target::parse(request, &self.config)?;
-            self.world.settle(&target, now);
             self.dispatch(&Call { request, now, version, target, mode })
         });
+        if outcome.is_ok() && request.is_mutation() {
+            self.world.check_sources(now);
+        }
         let voiced = outcome.map_err(|fault| self.config.variants.voice(fault, request));
         let mut response = voiced.unwrap_or_else(|fault| fault.response(&request.method, &id, now));
         if response.get("content-length").is_none() && self.has_length(request, &response) {
@@ -180,9 +184,8 @@ impl Model {
             ("PUT", "lease") => self.lease(call),
             ("PUT", "tier") => self.set_tier(call),
             ("PUT", "copy") => self.abort_copy(call),
-            ("PUT", "incrementalcopy" | "undelete" | "tags" | "expiry" | "legalhold") => {
-                Err(Fault::of("NotImplemented"))
-            }
+            ("PUT", "incrementalcopy") if call.version >= "2016-05-31" => self.incremental_copy(call),
+            ("PUT", "undelete" | "tags" | "expiry" | "legalhold") => Err(Fault::of("NotImplemented")),
             ("PUT", "block" | "blocklist" | "appendblock" | "seal") | ("GET", "blocklist") => self.wrong_type(call),
             ("GET", "pagelist") => self.page_ranges(call),
             ("GET", "") => self.get_blob(call),

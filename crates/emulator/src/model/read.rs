@@ -63,7 +63,7 @@ impl Model {
         let lease = input::lease_id(call.request)?;
         let conditions = Conditions::of_read(call.request, call.version)?;
         let proof = self.admit(call, Need::read())?;
-        let subject = self.world.subject(call, &proof)?;
+        let subject = self.world.described(call, &proof)?;
         subject.check(&self.config.variants, lease.as_deref(), &conditions, call.now)?;
         let mut response = subject.describe(call, false).with("content-length", subject.state.size.to_string());
         if call.version >= "2017-04-17" && subject.snapshot.is_none() {
@@ -150,6 +150,15 @@ impl Subject<'_> {
             out.set("x-ms-copy-progress", format!("{}/{}", copy.done, copy.total));
             if let Some(time) = copy.completed {
                 out.set("x-ms-copy-completion-time", time.http());
+            }
+            if let Some(text) = copy.description {
+                out.set("x-ms-copy-status-description", text);
+            }
+            if copy.incremental && call.version >= "2016-05-31" {
+                out.set("x-ms-incremental-copy", "true");
+                if let Some(time) = copy.snapshot {
+                    out.set("x-ms-copy-destination-snapshot", time.iso());
+                }
             }
         }
         for (name, value) in state.metadata.iter() {

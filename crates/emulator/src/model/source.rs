@@ -1,12 +1,13 @@
 //! The source of a copy: whose URL it is, whether it may be read, and in what state it is.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use url::Url;
 
 use crate::auth::Need;
 use crate::model::Model;
-use crate::model::blob::{Copy, State};
+use crate::model::blob::{Copy, Pending, State};
 use crate::model::call::{Call, Target};
 use crate::model::conditions::{Conditions, Verdict};
 use crate::model::config::Config;
@@ -17,6 +18,11 @@ use crate::time::Timestamp;
 
 /// The longest URL a copy may name.
 const MAX_URL: usize = 2 << 10;
+
+/// How long the service keeps trying.
+const MAX_COPY: Duration = Duration::from_secs(14 * 24 * 3600);
+
+const GIVEN_UP: &str = "500 OperationCancelled \"The copy did not end within two weeks.\"";
 
 /// A copy source, read from its URL.
 #[derive(Debug)]
@@ -69,9 +75,19 @@ impl Source {
         }
     }
 
-    /// The record that a copy from here leaves on its target.
-    pub(crate) fn record(self, id: String, status: &'static str, total: u64) -> Copy {
-        Copy { id, source: self.shown, status, done: 0, total, completed: None }
+    /// The record that a pending copy from here leaves on its target.
+    pub(crate) fn record(&self, id: String, total: u64, incremental: bool) -> Copy {
+        let source = self.shown.clone();
+        let (description, completed, snapshot) = (None, None, None);
+        Copy { id, source, status: "pending", description, done: 0, total, completed, incremental, snapshot }
+    }
+
+    /// A copy from here that makes `state` of its target after `takes`, unless the service gives it up before.
+    pub(crate) fn pending(self, source_etag: u64, state: State, takes: Duration, now: Timestamp) -> Pending {
+        let etag = state.etag;
+        let outcome = if takes > MAX_COPY { Err(GIVEN_UP) } else { Ok(Box::new(state)) };
+        let ends = now.plus(takes.min(MAX_COPY));
+        Pending { outcome, etag, source: self.target, snapshot: self.snapshot, source_etag, started: now, ends, takes }
     }
 }
 
@@ -95,8 +111,11 @@ impl Model {
                 .and_then(|grant| grant.check(Need::read()))
                 .map_err(|fault| unverified(403, fault.code))?;
         }
-        let found = self.world.source(&source.target).and_then(|blob| blob.at(source.snapshot));
-        found.cloned().ok_or_else(|| unverified(404, "BlobNotFound"))
+        let blob = self.world.source(&source.target).ok_or_else(|| unverified(404, "BlobNotFound"))?;
+        if blob.series.is_some() && source.snapshot.is_none() {
+            return Err(Fault::of("CopySourceCannotBeIncrementalCopyBlob"));
+        }
+        blob.at(source.snapshot).cloned().ok_or_else(|| unverified(404, "BlobNotFound"))
     }
 
     /// As [`Model::read_source`], for the earlier snapshot of a diff that is named by URL.

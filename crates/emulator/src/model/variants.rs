@@ -31,6 +31,8 @@ pub struct Variants {
     pub diff_needs_chain: bool,
     /// Pages of zeros in the source of Put Page From URL arrive as cleared pages rather than as written ones.
     pub copy_zeros_elided: bool,
+    /// The snapshot an incremental copy holds already may be copied again, rather than be refused as no later one.
+    pub incremental_repeats: bool,
     /// End a page list with an empty `<NextMarker />` rather than with none.
     pub next_marker_empty: bool,
     /// The status of a write with a foreign lease id: 412, or 409 as one table of the documents has it.
@@ -52,7 +54,8 @@ pub struct Variants {
     /// Refuse a copied range that goes beyond the source's end with 400 rather than 416.
     pub source_overrun_is_400: bool,
     /// Use the other plausible code where a client's mistake could have either of two: a change addressed to a
-    /// snapshot, a page size of nothing, a deletion that names a snapshot and all of them.
+    /// snapshot, a page size of nothing, a deletion that names a snapshot and all of them, an incremental copy onto an
+    /// ordinary blob or of an earlier snapshot.
     pub other_codes: bool,
     /// Send XML bodies in chunks, without a length.
     pub chunked_xml: bool,
@@ -132,6 +135,7 @@ impl Variants {
             anonymous_status: [401, 404, 409][usize::try_from(roll(29, 3)).unwrap_or(0)],
             header_beats_signature: coin(30),
             blob_signature_opens_snapshots: true,
+            incremental_repeats: coin(31),
         }
     }
 
@@ -207,6 +211,7 @@ impl Default for Variants {
             self_diff_refused: false,
             diff_needs_chain: false,
             copy_zeros_elided: false,
+            incremental_repeats: false,
             next_marker_empty: false,
             lease_mismatch_status: 412,
             lost_lease_is_absent: false,

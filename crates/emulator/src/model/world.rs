@@ -1,6 +1,6 @@
 //! Finding things: accounts, containers, blobs, snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     accounts: BTreeMap<String, Holdings>,
+    /// The targets of copies that are not over.
+    copying: BTreeSet<Target>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -26,7 +28,8 @@ pub(crate) struct Holdings {
 
 impl World {
     pub(crate) fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
-        Self { accounts: accounts.map(|name| (name.clone(), Holdings::default())).collect() }
+        let accounts = accounts.map(|name| (name.clone(), Holdings::default())).collect();
+        Self { accounts, copying: BTreeSet::new() }
     }
 
     pub(crate) fn holdings(&self, call: &Call<'_>, _: &Admitted) -> Result<&Holdings, Fault> {
@@ -46,14 +49,28 @@ impl World {
         found.ok_or_else(|| Fault::of("ContainerNotFound"))
     }
 
-    /// The base blob.
+    /// The base blob, unless it belongs to the service: the target of incremental copies.
     pub(crate) fn blob_mut(&mut self, call: &Call<'_>, proof: &Admitted) -> Result<&mut Blob, Fault> {
         let found = self.container_mut(call, proof)?.blobs.get_mut(&call.target.blob);
-        found.ok_or_else(|| Fault::of("BlobNotFound"))
+        match found.ok_or_else(|| Fault::of("BlobNotFound"))? {
+            blob if blob.series.is_some() => Err(Fault::of("OperationNotAllowedOnIncrementalCopyBlob")),
+            blob => Ok(blob),
+        }
     }
 
-    /// What a read is addressed to, with its base: the base itself, or one of its snapshots.
+    /// What a read is addressed to, with its base: the base itself, or one of its snapshots. Of a target of
+    /// incremental copies only the snapshots can be read.
     pub(crate) fn subject(&self, call: &Call<'_>, proof: &Admitted) -> Result<Subject<'_>, Fault> {
+        match self.described(call, proof)? {
+            subject if subject.snapshot.is_none() && subject.base.series.is_some() => {
+                Err(Fault::of("OperationNotAllowedOnIncrementalCopyBlob"))
+            }
+            subject => Ok(subject),
+        }
+    }
+
+    /// As [`World::subject`], for those who only ask what it is.
+    pub(crate) fn described(&self, call: &Call<'_>, proof: &Admitted) -> Result<Subject<'_>, Fault> {
         let snapshot = input::snapshot(call.request, "snapshot")?;
         let found = self.container(call, proof)?.blobs.get(&call.target.blob);
         let base = found.ok_or_else(|| Fault::of("BlobNotFound"))?;
@@ -74,14 +91,53 @@ impl World {
         self.find(target).map_or("", |container| &container.public)
     }
 
-    /// Brings a pending copy onto the addressed blob up to `now`.
-    pub(crate) fn settle(&mut self, target: &Target, now: Timestamp) {
-        let holdings = self.accounts.get_mut(&target.account);
-        let Some(container) = holdings.and_then(|h| h.containers.get_mut(&target.container)) else { return };
-        match target.blob.as_str() {
-            "" => container.blobs.values_mut().for_each(|blob| blob.settle(now)),
-            name => container.blobs.get_mut(name).into_iter().for_each(|blob| blob.settle(now)),
+    /// Notes that a copy onto `target` has begun.
+    pub(crate) fn watch(&mut self, target: &Target) {
+        self.copying.insert(target.clone());
+    }
+
+    /// Brings every pending copy up to `now`.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        if self.copying.is_empty() {
+            return;
         }
+        let mut copying = std::mem::take(&mut self.copying);
+        copying.retain(|target| {
+            let Some(blob) = self.find_mut(target).and_then(|container| container.blobs.get_mut(&target.blob)) else {
+                return false;
+            };
+            blob.settle(now);
+            blob.pending.is_some()
+        });
+        self.copying = copying;
+    }
+
+    /// Ends the copies whose source is gone, or is no longer what it was when they began.
+    pub(crate) fn check_sources(&mut self, now: Timestamp) {
+        for target in self.copying.clone() {
+            let pending = self.source(&target).and_then(|blob| blob.pending.as_ref());
+            let Some(pending) = pending else { continue };
+            if pending.source == target && pending.snapshot.is_none() {
+                continue;
+            }
+            let state = self.source(&pending.source).and_then(|blob| blob.at(pending.snapshot));
+            let why = match state {
+                None => "404 ResourceNotFound \"The source of the copy is gone.\"",
+                Some(state) if state.etag != pending.source_etag => {
+                    "412 ConditionNotMet \"The source of the copy was changed.\""
+                }
+                Some(_) => continue,
+            };
+            let container = self.find_mut(&target);
+            container
+                .and_then(|container| container.blobs.get_mut(&target.blob))
+                .into_iter()
+                .for_each(|blob| blob.fail(why, now));
+        }
+    }
+
+    fn find_mut(&mut self, target: &Target) -> Option<&mut Container> {
+        self.accounts.get_mut(&target.account)?.containers.get_mut(&target.container)
     }
 
     fn find(&self, target: &Target) -> Option<&Container> {

@@ -106,7 +106,6 @@ impl Model {
         let proof = self.admit(call, Need::object("w"))?;
         self.writable(call, &proof, &write)?;
         let source = Source::parse(url, call, &self.config)?;
-        self.world.settle(&source.target, call.now);
         let state = self.read_source(call, &source, false)?;
         Source::verify_conditions(&source_conditions, &state, false)?;
         if end > state.size {
