@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use pageferry_emulator::{Emulator, Options};
+use pageferry_emulator::{Config, CopyPace, Emulator, Options};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -18,6 +18,7 @@ pub(crate) struct Job {
     data_dir: Option<PathBuf>,
     allow_remote: bool,
     admin: Option<SocketAddr>,
+    copy: CopyPace,
 }
 
 #[derive(Serialize)]
@@ -61,7 +62,8 @@ impl Job {
                  them; --admin takes an address of this machine alone, such as 127.0.0.1:0"
             )));
         }
-        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote, admin: flags.admin })
+        let copy = flags.copy_rate.map_or(CopyPace::Immediate, CopyPace::BytesPerSecond);
+        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote, admin: flags.admin, copy })
     }
 
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
@@ -77,6 +79,7 @@ impl Job {
             data_dir: self.data_dir,
             allow_remote: self.allow_remote,
             admin: self.admin,
+            config: Config { copy: self.copy, ..Config::default() },
             ..Options::default()
         };
         let running = Emulator::start(options).await.map_err(|error| {

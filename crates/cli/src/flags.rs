@@ -76,6 +76,9 @@ pub(crate) struct EmulatorFlags {
     /// Take orders to make things go wrong, without credentials, at this address on this machine
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) admin: Option<SocketAddr>,
+    /// Let the service's own copies take their time: this many bytes a second, such as 100M; otherwise they take none
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) copy_rate: Option<u64>,
 }
 
 #[derive(Args, Debug)]
