@@ -147,9 +147,30 @@ impl Address {
         url
     }
 
+    /// The blob itself, whichever of its snapshots the address names.
+    #[must_use]
+    pub fn base(&self) -> Address {
+        Address { snapshot: None, ..self.clone() }
+    }
+
+    /// The blob in the same container, with the same SAS, whose name is this one's with `suffix`, which must need no
+    /// encoding in a URL.
+    #[must_use]
+    pub fn beside(&self, suffix: &str) -> Address {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{suffix}", self.url.path()));
+        Address { url, blob: format!("{}{suffix}", self.blob), snapshot: None, ..self.clone() }
+    }
+
     /// The address of a snapshot of this blob.
     pub(crate) fn at(&self, snapshot: &SnapshotId) -> Address {
         Address { snapshot: Some(snapshot.clone()), ..self.clone() }
+    }
+
+    /// The address with this SAS, unless it came with one.
+    pub(crate) fn signed(self, sas: Option<&SecretString>) -> Address {
+        let sas = self.sas.or_else(|| sas.cloned());
+        Address { sas, ..self }
     }
 
     /// The address with its password, for a request that must carry it. Never to be shown.
@@ -276,6 +297,19 @@ mod tests {
         let container = |text| Address::parse(text).unwrap().container_url().to_string();
         assert_eq!(container("https://a.blob.core.windows.net/c/b/d"), "https://a.blob.core.windows.net/c");
         assert_eq!(container("http://127.0.0.1:1/a/c/b/d"), "http://127.0.0.1:1/a/c");
+    }
+
+    #[test]
+    fn a_blob_beside_another_has_its_container_and_its_signature() {
+        let address = Address::parse(
+            "https://a.blob.core.windows.net/c/a%20b/d.vhd?snapshot=2026-05-16T20%3A11%3A11.0777366Z&sr=c&sig=CANARY",
+        );
+        let address = address.unwrap();
+        let beside = address.beside(".pageferry-bench-1-read");
+        assert_eq!(beside.to_string(), "https://a.blob.core.windows.net/c/a%20b/d.vhd.pageferry-bench-1-read");
+        assert_eq!(beside.blob(), "a b/d.vhd.pageferry-bench-1-read");
+        assert_eq!(beside.url_with_sas().expose_secret(), format!("{beside}?sr=c&sig=CANARY"));
+        assert_eq!(address.base().to_string(), "https://a.blob.core.windows.net/c/a%20b/d.vhd");
     }
 
     #[test]

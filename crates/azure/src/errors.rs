@@ -25,7 +25,7 @@ pub(crate) fn kind(operation: Operation, fault: &Fault) -> ErrorKind {
 
 /// The table.
 fn of_answer(operation: Operation, status: u16, code: &str) -> ErrorKind {
-    use Operation::{AcquireLease, Create, ListRanges, Read};
+    use Operation::{AcquireLease, Copy, CopyIncrementally, Create, ListRanges, Read};
     match (status, code) {
         // Whose chain is broken, and who may not read: before the plain statuses they come with.
         (
@@ -41,6 +41,7 @@ fn of_answer(operation: Operation, status: u16, code: &str) -> ErrorKind {
 
         // A new blob meets no lease and no condition but its own: there is one already.
         (409, "BlobAlreadyExists") | (412, _) if operation == Create => ErrorKind::Exists,
+        (409, "BlobAlreadyExists") if matches!(operation, Copy | CopyIncrementally) => ErrorKind::Exists,
         (409 | 412, code) if code.starts_with("Lease") && operation == AcquireLease => ErrorKind::Busy,
         (409 | 412, code) if code.starts_with("Lease") || code == "SequenceNumberConditionNotMet" => ErrorKind::Fenced,
         (412, _) => ErrorKind::Changed,

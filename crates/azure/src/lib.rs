@@ -13,6 +13,7 @@
 mod address;
 mod chain;
 mod connection_string;
+mod copy;
 mod credentials;
 mod errors;
 mod fault;
@@ -35,6 +36,7 @@ mod wire;
 
 pub use address::{Address, AddressError};
 pub use connection_string::{ConnectionString, ConnectionStringError};
+pub use copy::{CopyPhase, CopyState};
 pub use credentials::{AuthMode, Credential, CredentialError, Flags, Side};
 pub use options::{Clock, Options};
 pub use page_blob::PageBlob;

@@ -29,6 +29,8 @@ pub(crate) enum Operation {
     Snapshot,
     DeleteSnapshot,
     Copy,
+    CopyIncrementally,
+    AbortCopy,
     Delete,
 }
 
@@ -66,6 +68,8 @@ impl Operation {
             Operation::Snapshot => "Snapshot Blob",
             Operation::DeleteSnapshot | Operation::Delete => "Delete Blob",
             Operation::Copy => "Copy Blob",
+            Operation::CopyIncrementally => "Incremental Copy Blob",
+            Operation::AbortCopy => "Abort Copy Blob",
         }
     }
 
@@ -84,6 +88,7 @@ impl Operation {
             | Operation::ClearPages { long: false }
             | Operation::Resize
             | Operation::DeleteSnapshot
+            | Operation::AbortCopy
             | Operation::Delete => Class::Safe,
             // Conditional, or each arrival has an effect of its own. A second Break could end somebody else's lease.
             Operation::Create
@@ -91,7 +96,8 @@ impl Operation {
             | Operation::SetMetadata
             | Operation::Snapshot
             | Operation::BreakLease
-            | Operation::Copy => Class::Certain,
+            | Operation::Copy
+            | Operation::CopyIncrementally => Class::Certain,
         }
     }
 

@@ -7,16 +7,14 @@
 use std::time::Duration;
 
 use azure_core::http::Etag as WireEtag;
-use azure_storage_blob::models::{BlobClientDeleteOptions, BlobClientStartCopyFromUrlOptions};
+use azure_storage_blob::models::BlobClientDeleteOptions;
 use pageferry_core::{Etag, Metadata, PageRange, SnapshotId};
 use pageferry_store::{ErrorKind, PageData, Properties, Receipt, Source, StoreError, View};
-use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
-use crate::fault::text;
+use crate::copy::CopyPhase;
 use crate::operation::Operation;
 use crate::page_blob::PageBlob;
-use crate::properties::etag;
 
 /// The metadata entry of a blob that was made here; its value is the disk whose snapshots it holds.
 const OURS: &str = "pageferryscratch";
@@ -94,7 +92,8 @@ impl Scratch {
             if before.as_ref().is_some_and(|now| now.copy_pending) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-            match self.ask(disk, snapshot, before.map(|now| now.etag)).await {
+            let (over, words) = (before.map(|now| now.etag), Metadata::from([(OURS.to_owned(), disk.address())]));
+            match self.blob.copy_from(disk, snapshot, over.as_ref(), &words).await {
                 Ok(id) => return self.finished(&id).await,
                 Err(error) if matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Changed | ErrorKind::Exists) => {
                     last = Some(error);
@@ -118,41 +117,17 @@ impl Scratch {
         }
     }
 
-    /// Asks for the copy, over the blob that has the tag `over`, or where there is none; returns the copy's id.
-    async fn ask(&self, disk: &PageBlob, snapshot: &SnapshotId, over: Option<Etag>) -> Result<String, StoreError> {
-        let wire = self.blob.wire();
-        let from = disk.location().at(snapshot).url_with_sas();
-        let words = Metadata::from([(OURS.to_owned(), disk.address())]);
-        let attempt = || async {
-            let options = BlobClientStartCopyFromUrlOptions {
-                if_none_match: over.is_none().then(|| WireEtag::from("*")),
-                if_match: over.as_ref().map(|tag| WireEtag::from(tag.quoted())),
-                metadata: Some(words.clone().into_iter().collect()),
-                timeout: wire.write_timeout(),
-                ..Default::default()
-            };
-            let call = wire.blob.start_copy_from_url(from.expose_secret().to_owned(), Some(options));
-            Ok(text(&wire.typed(call).await?, "x-ms-copy-id").unwrap_or_default().to_owned())
-        };
-        self.blob.change_blob(Operation::Copy, attempt).await.result
-    }
-
     /// Waits for the copy with this id; returns the blob's tag once it is complete.
     async fn finished(&self, id: &str) -> Result<Etag, StoreError> {
-        let wire = self.blob.wire();
         loop {
-            let attempt = || async {
-                let headers = wire.typed(wire.blob.get_properties(None)).await?;
-                let said = |name| text(&headers, name).unwrap_or_default().to_owned();
-                Ok((said("x-ms-copy-id"), said("x-ms-copy-status"), etag(&headers)?))
-            };
-            let (found, status, etag) = wire.settle(Operation::GetProperties, attempt).await.result?;
-            match status.as_str() {
-                "success" if found == id => return Ok(etag),
-                "pending" if found == id => tokio::time::sleep(LOOK_EVERY).await,
-                _ => {
-                    let cause = format!("the copy of the snapshot ended as {status:?}");
-                    return Err(self.blob.invalid(Operation::Copy, cause));
+            let state = self.blob.copy_state().await?.filter(|state| state.id == id);
+            match state.map(|state| (state.phase, state.etag, state.description)) {
+                Some((CopyPhase::Success, etag, _)) => return Ok(etag),
+                Some((CopyPhase::Pending, ..)) => tokio::time::sleep(LOOK_EVERY).await,
+                other => {
+                    let why =
+                        other.and_then(|(.., why)| why).unwrap_or_else(|| "the service does not say why".to_owned());
+                    return Err(self.blob.invalid(Operation::Copy, format!("the snapshot was not copied: {why}")));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Whole operations against a scripted transport: what is sent, and what is made of the answers.
 
+mod copies;
 mod credentials;
 mod lists;
 mod mock;
