@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Compare a point with the source snapshot it was made from, byte by byte
     #[command(after_long_help = help::VERIFY)]
     Verify(VerifyFlags),
+    /// Measure how fast a pair moves a disk: by this machine, by the engine, by the service itself
+    #[command(after_long_help = help::BENCH)]
+    Bench(BenchFlags),
 }
 
 #[derive(Args, Debug)]
@@ -189,6 +192,32 @@ pub(crate) struct VerifyFlags {
     pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) scratch: ScratchFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchFlags {
+    /// The disk's URL, or that of one of its snapshots
+    pub(crate) source: String,
+    /// The URL of a blob that does not exist; what is made, and deleted again, is named after it
+    pub(crate) target: String,
+    /// How much of the disk to use, at least 4M
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_memory)]
+    pub(crate) size: u64,
+    /// How long each measurement may take at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) seconds: u32,
+    /// Also write a report with plots, as one page that loads nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace an existing report
+    #[arg(long, requires = "html")]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) source_access: SourceAccess,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
 }
 
 /// A way around accounts that do not let snapshots be read.

@@ -92,6 +92,18 @@ Examples:
   pageferry restore $TARGET web1.raw --point 2026-05-16T20:11:11.0777366Z
   pageferry restore $TARGET https://acct.blob.core.windows.net/vhds/web1-restored.vhd --point latest";
 
+pub(crate) const BENCH: &str = "\
+Measures, one after the other: reading SOURCE and writing random data to TARGET, both by this machine; the
+engines that a sync may use; and the service's own Copy Blob and Incremental Copy Blob. A snapshot of SOURCE is
+taken for this, or the newest is used where none may be taken. All that is made is named
+TARGET.pageferry-bench-… and deleted again, also after an interruption; what cannot be deleted is named. Nothing
+else is touched. Reading and writing are billed as usual.
+
+Examples:
+  pageferry bench $DISK https://bak.blob.core.windows.net/web1/try
+  pageferry bench $DISK https://bak.blob.core.windows.net/web1/try --size 4G --html bench.html
+  pageferry bench $DISK https://bak.blob.core.windows.net/web1/try -o json";
+
 pub(crate) const VERIFY: &str = "\
 Reads every allocated page of both and trusts no change tracking. The source snapshot must still exist. Ends with
 code 4 and the ranges that differ, if any do.

@@ -14,14 +14,14 @@ use pageferry_transfer::Budget;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    Command, EngineFlag, Expert, FillGaps, Filling, Flags, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags,
-    SyncFlags, VerifyFlags, WantFlags,
+    BenchFlags, Command, EngineFlag, Expert, FillGaps, Filling, Flags, PlanFlags, PointsFlags, RestoreFlags,
+    ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
 use crate::speed::Speed;
-use crate::{demo, emulator, plan, points, restore, snapshot, sync, verify};
+use crate::{bench, demo, emulator, plan, points, restore, snapshot, sync, verify};
 
 /// The quiet period after an unclean end, below which only a service on this machine may go.
 const QUIESCE: Duration = Duration::from_secs(45);
@@ -44,6 +44,7 @@ pub(crate) enum Job {
     Points(points::Job),
     Restore(restore::Job),
     Verify(verify::Job),
+    Bench(Box<bench::Job>),
 }
 
 /// How a run behaves, but for what is only there while it runs.
@@ -80,6 +81,7 @@ impl Job {
             Command::Points(flags) => Job::Points(points_job(&flags)?),
             Command::Restore(flags) => Job::Restore(restore_job(flags)?),
             Command::Verify(flags) => Job::Verify(verify_job(flags)?),
+            Command::Bench(flags) => Job::Bench(Box::new(bench_job(flags)?)),
         })
     }
 
@@ -97,6 +99,7 @@ impl Job {
             Job::Points(job) => job.run(scene).await,
             Job::Restore(job) => job.run(scene).await,
             Job::Verify(job) => job.run(scene).await,
+            Job::Bench(job) => job.run(scene).await,
         }
     }
 }
@@ -181,6 +184,25 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
             .with_scratch(scratch(&flags.scratch, auth)?)?,
         point: flags.point,
     })
+}
+
+fn bench_job(flags: BenchFlags) -> Result<bench::Job, Failure> {
+    let auth = flags.auth.auth.as_deref();
+    let connections = Settings::of(ChunkPolicy::default()).concurrency;
+    let source = source("SOURCE", &flags.source, flags.source_access.source_sas.as_deref(), auth, "");
+    let (source, snapshot) = source.place_or_snapshot(connections, QUIESCE)?;
+    let target = Named { instead: "", ..target(&flags.target, flags.access.target_sas.as_deref(), auth) };
+    let job = bench::Job {
+        source,
+        snapshot,
+        target: target.place(connections, QUIESCE)?,
+        size_bytes: flags.size,
+        limit: Duration::from_secs(flags.seconds.into()),
+        html: flags.html,
+        overwrite: flags.overwrite,
+    };
+    same_blob(&job.source, &job.target)?;
+    Ok(job)
 }
 
 fn source<'a>(what: &'a str, url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>, instead: &'a str) -> Named<'a> {

@@ -3,6 +3,7 @@
 //! Three layers: [`flags`] is what was typed, [`job`] is what is meant, and a module for each command does it with the
 //! engine's crates. [`console`] is the only way to the outside; [`exit`] is how a run ends.
 
+mod bench;
 mod console;
 mod demo;
 mod emulator;

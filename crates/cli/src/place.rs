@@ -5,7 +5,8 @@ use std::time::Duration;
 use pageferry_azure::{
     Address, AuthMode, Credential, CredentialError, Flags, Options, PageBlob, RetryPolicy, Side, client,
 };
-use pageferry_store::{ErrorKind, Source, View};
+use pageferry_core::SnapshotId;
+use pageferry_store::{ErrorKind, Source, StoreError, View};
 
 use crate::exit::{Exit, Failure};
 use crate::speed::Speed;
@@ -52,6 +53,27 @@ impl Named<'_> {
     /// # Errors
     /// A malformed address, one that names a snapshot, or no credential.
     pub(crate) fn place(self, speed: Speed, quiesce: Duration) -> Result<Place, Failure> {
+        let (place, snapshot) = self.place_or_snapshot(speed, quiesce)?;
+        match snapshot {
+            None => Ok(place),
+            Some(snapshot) => Err(Failure::usage(format!(
+                "{} names snapshot {snapshot} of {}, but the blob itself is meant: leave `?snapshot=…` off{}",
+                self.what,
+                place.address.url(),
+                self.instead
+            ))),
+        }
+    }
+
+    /// The place, and the snapshot of it that the words name, if they do.
+    ///
+    /// # Errors
+    /// A malformed address, or no credential.
+    pub(crate) fn place_or_snapshot(
+        self,
+        speed: Speed,
+        quiesce: Duration,
+    ) -> Result<(Place, Option<SnapshotId>), Failure> {
         let address = Address::parse(self.url)
             .map_err(|error| Failure::usage(format!("{} is not the URL of a page blob: {error}", self.what)))?;
         if hides_a_sas(address.url().path()) {
@@ -60,14 +82,7 @@ impl Named<'_> {
                 self.what
             )));
         }
-        if let Some(snapshot) = address.snapshot() {
-            return Err(Failure::usage(format!(
-                "{} names snapshot {snapshot} of {}, but the blob itself is meant: leave `?snapshot=…` off{}",
-                self.what,
-                address.url(),
-                self.instead
-            )));
-        }
+        let snapshot = address.snapshot().cloned();
         let credential = self.credential(&address).map_err(|error| {
             let failure = Failure::from(error);
             let message = format!("cannot sign in to {}: {}", address.url(), failure.message);
@@ -79,7 +94,7 @@ impl Named<'_> {
         let transport = client(options.connections, options.patience)
             .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
         options.transport = Some(transport);
-        Ok(Place { address, credential, options, scratch: None })
+        Ok((Place { address: address.base(), credential, options, scratch: None }, snapshot))
     }
 
     fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
@@ -122,6 +137,14 @@ impl Place {
             )));
         }
         Ok(Place { scratch: scratch.map(Box::new), ..self })
+    }
+
+    /// The blob in the same container whose name is this one's with `suffix`, for the same credential.
+    ///
+    /// # Errors
+    /// It cannot be talked to at all.
+    pub(crate) fn beside(&self, suffix: &str) -> Result<PageBlob, StoreError> {
+        PageBlob::new(self.address.beside(suffix), &self.credential, self.options.clone())
     }
 
     /// The blob, once somebody answers at its address, whatever the answer.

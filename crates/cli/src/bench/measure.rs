@@ -1,0 +1,443 @@
+//! The measurements, one by one: each makes what it needs, watches what happens, and deletes what it made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, stream};
+use pageferry_azure::{CopyPhase, PageBlob};
+use pageferry_core::{Change, Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
+use pageferry_replicate::Options;
+use pageferry_store::{Fence, LeaseId, PageData, Receipt, Source, StoreError, Target, View};
+use pageferry_transfer::{Aimd, Brakes, Ending, Pace, Progress, Route, Settled, transfer};
+use rand::RngCore;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::made::Made;
+use crate::bench::meter::{Counts, EVERY, Meter, Metered};
+use crate::bench::stats::{Counters, Latency, Sample, Series};
+use crate::place::Place;
+
+/// The metadata entry of what is made here.
+const OURS: &str = "pageferrybench";
+
+/// How long a lease on a blob of ours lasts, and how often it is renewed.
+const LEASE: Duration = Duration::from_secs(60);
+const RENEW: Duration = Duration::from_secs(15);
+
+/// How long requests may take to settle after a stop that was asked for.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// As much random data as is made; what is written begins at a different place in it each time.
+const NOISE_BYTES: usize = 8 << 20;
+
+/// The largest page write.
+const REQUEST_BYTES: u64 = 4 << 20;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum What {
+    /// Get Blob of the source by this machine.
+    Read,
+    /// Put Page to the target by this machine.
+    Write,
+    /// The engine that `sync` uses: through this machine.
+    Relay,
+    /// Put Page From URL: from service to service, as this machine says.
+    Service,
+    /// Copy Blob.
+    Copy,
+    /// Incremental Copy Blob.
+    Incremental,
+}
+
+/// What came of a measurement.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Measured(Figures),
+    /// Why there is no number.
+    NotMeasured(String),
+    /// It failed, and should not have.
+    Failed(StoreError),
+}
+
+/// The numbers of a measurement.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) bytes: u64,
+    #[serde(skip)]
+    pub(crate) took: Duration,
+    pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) read_latency: Option<Latency>,
+    pub(crate) write_latency: Option<Latency>,
+    /// What else a reader must know.
+    pub(crate) note: Option<String>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// What is measured on, and within which bounds.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) source: PageBlob,
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) disk_bytes: u64,
+    /// The part of the source that is used: writes that ascend, each within one request.
+    pub(crate) changes: Vec<Change>,
+    /// How much that is.
+    pub(crate) used_bytes: u64,
+    /// How much may be copied at most where that cannot be stopped.
+    pub(crate) size_bytes: u64,
+    pub(crate) limit: Duration,
+    pub(crate) target: Place,
+    pub(crate) stop: CancellationToken,
+}
+
+impl What {
+    pub(crate) const ALL: [What; 6] =
+        [What::Read, What::Write, What::Relay, What::Service, What::Copy, What::Incremental];
+
+    /// What it is called.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            What::Read => "source read",
+            What::Write => "target write",
+            What::Relay => "relay engine",
+            What::Service => "service engine",
+            What::Copy => "Copy Blob",
+            What::Incremental => "Incremental Copy Blob",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            What::Read => "this machine reads the source, with checksums (Get Blob)",
+            What::Write => "this machine writes random data to the target (Put Page)",
+            What::Relay => "what `sync` does: read here, write there, through this machine",
+            What::Service => "the target's service fetches each range itself (Put Page From URL)",
+            What::Copy => "the service copies the whole snapshot on its own",
+            What::Incremental => "the service keeps a copy of its own, here with its first snapshot",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            What::Read => "read",
+            What::Write => "write",
+            What::Relay => "relay",
+            What::Service => "service",
+            What::Copy => "copy",
+            What::Incremental => "incremental",
+        }
+    }
+}
+
+impl Ground {
+    /// Measures `what`. Whatever it makes is entered in `made` before.
+    pub(crate) async fn measure(&self, what: What, made: &mut Made) -> Outcome {
+        let outcome = match what {
+            What::Read => self.read().await,
+            What::Write => self.write(made).await,
+            What::Relay => self.relay(made).await,
+            What::Service => {
+                return Outcome::NotMeasured("this version of pageferry has no such engine yet".to_owned());
+            }
+            What::Copy | What::Incremental => return self.copy(what, made).await,
+        };
+        outcome.map_or_else(Outcome::Failed, Outcome::Measured)
+    }
+
+    fn view(&self) -> View {
+        View::Snapshot(self.snapshot.clone())
+    }
+
+    async fn read(&self) -> Result<Figures, StoreError> {
+        let meter = Meter::new(Counts::Reads);
+        let (source, view) = (Metered::new(self.source.clone(), &meter), self.view());
+        let (source, view) = (&source, &view);
+        let ranges = self.changes.iter().map(|change| change.range);
+        let read = async |range| source.read(view, range, None).await.map(|(_, receipt)| receipt);
+        let (done, took, samples) = meter.watch(self.pump(ranges, read)).await;
+        done?;
+        Ok(self.figures(&meter, took, samples))
+    }
+
+    async fn write(&self, made: &mut Made) -> Result<Figures, StoreError> {
+        let size = Pages::new(self.used_bytes / PAGE_BYTES);
+        self.on_a_blob(What::Write, size, made, async |blob, fence| {
+            let meter = Meter::new(Counts::Writes);
+            let target = Metered::new(blob, &meter);
+            let (noise, sent) = (Noise::new(), AtomicUsize::new(0));
+            let ranges =
+                PageRange::whole(size).into_iter().flat_map(|whole| whole.cut(Pages::new(REQUEST_BYTES / PAGE_BYTES)));
+            let (target, noise, sent, fence) = (&target, &noise, &sent, &fence);
+            let write = async |range: PageRange| {
+                let data = PageData::new(noise.piece(sent.fetch_add(1, Ordering::Relaxed), range.bytes()));
+                target.write(range, &data, fence).await
+            };
+            let (done, took, samples) = meter.watch(self.pump(ranges, write)).await;
+            done?;
+            Ok(self.figures(&meter, took, samples))
+        })
+        .await
+    }
+
+    async fn relay(&self, made: &mut Made) -> Result<Figures, StoreError> {
+        let end = self.changes.last().map_or(Pages::ZERO, |change| change.range.end());
+        self.on_a_blob(What::Relay, end, made, async |blob, fence| {
+            let meter = Meter::new(Counts::Writes);
+            let (source, target) = (Metered::new(self.source.clone(), &meter), Metered::new(blob, &meter));
+            let route =
+                Route { source: Arc::new(source), view: self.view(), target: Arc::new(target), fence, compare: false };
+            let changes = stream::iter(self.changes.iter().copied().map(Ok::<_, StoreError>));
+            let options = Options::default();
+            let mut pace = pace(&options);
+            let (progress, _) = watch::channel(Progress::default());
+            let brakes = Brakes { stop: self.until_stopped(), abandon: self.until_abandoned() };
+            let work = transfer(&route, changes, Pages::ZERO, options.budget, &mut pace, &progress, brakes);
+            let (done, took, samples) = meter.watch(work).await;
+            match done?.1 {
+                Ending::Failed(error) => Err(error),
+                Ending::Complete | Ending::Stopped => Ok(self.figures(&meter, took, samples)),
+            }
+        })
+        .await
+    }
+
+    /// The service's own copies, of which it is no failure that there are none.
+    async fn copy(&self, what: What, made: &mut Made) -> Outcome {
+        let incremental = what == What::Incremental;
+        if incremental && self.disk_bytes > self.size_bytes {
+            return Outcome::NotMeasured(format!(
+                "it would copy all {} of the disk and cannot be given up half-way; `--size {}` allows it",
+                crate::human::bytes(self.disk_bytes),
+                self.disk_bytes
+            ));
+        }
+        let blob = match self.target.beside(&made.suffix(what.name())) {
+            Ok(blob) => blob,
+            Err(error) => return Outcome::Failed(error),
+        };
+        made.enter(&blob);
+        let outcome = self.follow(&blob, incremental, made).await;
+        made.discard(&blob).await;
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::NotMeasured(format!("{error}")),
+        }
+    }
+
+    async fn follow(&self, blob: &PageBlob, incremental: bool, made: &mut Made) -> Result<Outcome, StoreError> {
+        let begun = Instant::now();
+        let asked = if incremental {
+            blob.copy_incrementally_from(&self.source, &self.snapshot).await
+        } else {
+            let metadata = Metadata::from([(OURS.to_owned(), made.id().to_owned())]);
+            blob.copy_from(&self.source, &self.snapshot, None, &metadata).await
+        };
+        let id = asked.inspect_err(|error| made.forget_if_foreign(blob, error))?;
+        let (mut series, mut requests) = (Series::default(), 1);
+        let stopped = self.until_stopped();
+        let mut stopped = std::pin::pin!(stopped);
+        let mut ended = false;
+        loop {
+            requests += 1;
+            let state = blob.copy_state().await?.filter(|state| state.id == id);
+            let Some(state) = state else {
+                return Ok(Outcome::NotMeasured("the service lost track of its copy".to_owned()));
+            };
+            let took = begun.elapsed();
+            series.push(took, Counters { bytes: state.done_bytes, requests, refused: 0, in_flight: 1 });
+            let mut note = "the whole disk as the service counts it, holes included".to_owned();
+            match state.phase {
+                CopyPhase::Success => {}
+                CopyPhase::Pending if ended => note.push_str("; it was not over in time"),
+                CopyPhase::Pending => {
+                    tokio::select! {
+                        () = &mut stopped => ended = true,
+                        () = tokio::time::sleep(EVERY) => {}
+                    }
+                    continue;
+                }
+                CopyPhase::Aborted | CopyPhase::Failed => {
+                    let why = state.description.unwrap_or_else(|| "the service does not say why".to_owned());
+                    return Ok(Outcome::NotMeasured(format!("the service gave the copy up: {why}")));
+                }
+            }
+            return Ok(Outcome::Measured(Figures {
+                bytes: state.done_bytes,
+                took,
+                requests,
+                refused: 0,
+                read_latency: None,
+                write_latency: None,
+                note: Some(note),
+                samples: series.samples(),
+            }));
+        }
+    }
+
+    /// Makes a blob of `size`, lets `work` write to it under a lease, and deletes it.
+    async fn on_a_blob(
+        &self,
+        what: What,
+        size: Pages,
+        made: &mut Made,
+        work: impl AsyncFnOnce(PageBlob, Fence) -> Result<Figures, StoreError>,
+    ) -> Result<Figures, StoreError> {
+        let blob = self.target.beside(&made.suffix(what.name()))?;
+        made.enter(&blob);
+        let metadata = Metadata::from([(OURS.to_owned(), made.id().to_owned())]);
+        let created = blob.create(size, &metadata).await;
+        created.inspect_err(|error| made.forget_if_foreign(&blob, error))?;
+        let fence = Fence { lease: LeaseId(guid()), epoch: 0 };
+        let result = async {
+            blob.acquire(&fence.lease, LEASE, None).await?;
+            tokio::select! {
+                lost = keep(&blob, &fence.lease) => Err(lost),
+                result = work(blob.clone(), fence.clone()) => result,
+            }
+        };
+        let result = result.await;
+        made.discard(&blob).await;
+        result
+    }
+
+    /// Sends `request` for each of `ranges`, as many at once as the engine would, until the time is up.
+    async fn pump(
+        &self,
+        ranges: impl Iterator<Item = PageRange>,
+        request: impl AsyncFn(PageRange) -> Result<Receipt, StoreError>,
+    ) -> Result<(), StoreError> {
+        let options = Options::default();
+        let mut pace = pace(&options);
+        let mut under_way = FuturesUnordered::new();
+        let (stopped, abandoned) = (self.until_stopped(), self.until_abandoned());
+        let (mut stopped, mut abandoned) = (std::pin::pin!(stopped), std::pin::pin!(abandoned));
+        let (mut ranges, mut sending, mut first) = (ranges.peekable(), true, Ok(()));
+        let request = &request;
+        loop {
+            let most = pace.in_flight_max().min(options.budget.requests);
+            while sending
+                && under_way.len() < most
+                && let Some(range) = ranges.next()
+            {
+                under_way.push(async move { (range, request(range).await) });
+            }
+            tokio::select! {
+                biased;
+                () = &mut abandoned => return first,
+                () = &mut stopped, if sending => sending = false,
+                settled = under_way.next() => match settled {
+                    None => return first,
+                    Some((range, Ok(sent))) => {
+                        let change = Change::write(range);
+                        pace.observe(&Settled { change, read: None, sent, written_bytes: range.bytes() });
+                    }
+                    Some((_, Err(error))) => {
+                        sending = false;
+                        first = first.and(Err(error));
+                    }
+                },
+            }
+        }
+    }
+
+    fn figures(&self, meter: &Meter, took: Duration, samples: Vec<Sample>) -> Figures {
+        let Counters { bytes, requests, refused, .. } = meter.counters();
+        let (read_latency, write_latency) = meter.latencies();
+        let note = (took >= self.limit).then(|| format!("ended after {} s", self.limit.as_secs()));
+        Figures { bytes, took, requests, refused, read_latency, write_latency, note, samples }
+    }
+
+    /// The time is up, or somebody asked to stop.
+    fn until_stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (limit, stop) = (self.limit, self.stop.clone());
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(limit) => {}
+            }
+        }
+    }
+
+    /// Somebody asked to stop, and what was under way had its time.
+    fn until_abandoned(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stop = self.stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+}
+
+/// The engine's own way to find out how much the services take.
+fn pace(options: &Options) -> Aimd {
+    Aimd::new(options.in_flight.0, options.in_flight.1)
+}
+
+/// Renews the lease for ever; returns why it cannot be renewed any more.
+async fn keep(blob: &PageBlob, lease: &LeaseId) -> StoreError {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        if let Err(error) = blob.renew(lease).await {
+            return error;
+        }
+    }
+}
+
+/// A fresh id for a lease.
+fn guid() -> String {
+    let (a, b) = (rand::random::<u64>(), rand::random::<u64>());
+    let (high, low) = (b >> 48 & 0x3FFF | 0x8000, b & 0xFFFF_FFFF_FFFF);
+    format!("{:08x}-{:04x}-4{:03x}-{high:04x}-{low:012x}", a >> 32, a >> 16 & 0xFFFF, a & 0xFFF)
+}
+
+/// Bytes that nothing between here and the target can make smaller.
+struct Noise(Bytes);
+
+impl Noise {
+    fn new() -> Noise {
+        let mut bytes = vec![0; NOISE_BYTES];
+        rand::rng().fill_bytes(&mut bytes);
+        Noise(bytes.into())
+    }
+
+    /// `bytes` of it, at most half, for the request with this number.
+    fn piece(&self, number: usize, bytes: u64) -> Bytes {
+        let length = usize::try_from(bytes).unwrap_or(NOISE_BYTES / 2).min(NOISE_BYTES / 2);
+        // A step that is coprime to the half of it comes to every place before it comes to one again.
+        let start = number.wrapping_mul(1_000_003) % (NOISE_BYTES / 2);
+        self.0.slice(start..start + length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_as_long_as_it_must_be_and_never_twice_the_same() {
+        let noise = Noise::new();
+        let piece = |number| noise.piece(number, REQUEST_BYTES);
+        assert_eq!(piece(0).len() as u64, REQUEST_BYTES);
+        assert_ne!(piece(0), piece(1));
+        assert_ne!(piece(1), piece(2));
+        assert_eq!(noise.piece(usize::MAX, 512).len(), 512);
+    }
+
+    #[test]
+    fn lease_ids_are_guids() {
+        let id = guid();
+        let shape: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(shape, [8, 4, 4, 4, 12], "{id}");
+        assert!(id[14..].starts_with('4') && "89ab".contains(&id[19..20]), "{id}");
+    }
+}
