@@ -30,6 +30,7 @@ use crate::bench::made::{Left, Made};
 use crate::bench::measure::{Ground, Outcome, What};
 use crate::bench::report::{Benched, Machine, Measuring, Row};
 use crate::exit::{Exit, Failure};
+use crate::human::count;
 use crate::job::Scene;
 use crate::place::Place;
 
@@ -262,12 +263,18 @@ fn check_page(path: &Path, overwrite: bool) -> Result<(), Failure> {
 
 /// How the run ends, given what could not be deleted.
 fn ending(result: Result<(), Failure>, left: &[Left]) -> Result<(), Failure> {
-    let said: Vec<String> = left.iter().map(|left| format!("{} ({})", left.words, left.error)).collect();
-    match (result, left.first()) {
-        (result, None) => result,
-        (Ok(()), Some(first)) => Err(Failure { message: said.join("; "), ..Failure::from(first.error.clone()) }),
-        (Err(failure), Some(_)) => {
-            Err(Failure { message: format!("{}; besides, {}", failure.message, said.join("; ")), ..failure })
-        }
+    let Some(first) = left.first() else { return result };
+    let mut said = format!(
+        "{} made for the measurements could not be deleted ({}); delete what is left yourself:",
+        count(left.len() as u64, "thing"),
+        first.error
+    );
+    for left in left {
+        said.push_str("\n  az storage blob delete ");
+        said.push_str(&left.by_hand);
     }
+    Err(match result {
+        Ok(()) => Failure { message: said, ..Failure::from(first.error.clone()) },
+        Err(failure) => Failure { message: format!("{}; besides, {said}", failure.message), ..failure },
+    })
 }

@@ -128,7 +128,7 @@ fn throughput(out: &mut String, measured: &[(&Row, &Timed)]) {
         .map(|(row, timed)| Line {
             label: row.what.label(),
             colour: row.what as usize,
-            points: timed.figures.samples.iter().map(|sample| (middle(sample), sample.rate() / MIB)).collect(),
+            points: timed.figures.samples.iter().flat_map(|sample| held(sample, sample.rate() / MIB)).collect(),
         })
         .collect();
     let most =
@@ -212,16 +212,16 @@ fn under_way(out: &mut String, measured: &[(&Row, &Timed)]) {
         let drawn = Line {
             label: row.what.label(),
             colour: row.what as usize,
-            points: samples.iter().map(|sample| (at(sample), in_units(sample.in_flight))).collect(),
+            points: samples.iter().flat_map(|sample| held(sample, in_units(sample.in_flight))).collect(),
         };
         let refused: Vec<(f64, f64)> = samples
             .iter()
             .filter(|sample| sample.refused > 0)
-            .map(|sample| (at(sample), in_units(sample.refused)))
+            .map(|sample| (at(sample) - in_units(sample.span_ms) / 2000.0, in_units(sample.refused)))
             .collect();
         let most = samples.iter().map(|sample| sample.in_flight.max(sample.refused)).max().unwrap_or(0);
         let words = format!(
-            "At most {} requests in flight when looked at, {} refused in all.",
+            "At most {} requests in flight, {} refused in all.",
             samples.iter().map(|sample| sample.in_flight).max().unwrap_or(0),
             timed.figures.refused
         );
@@ -312,8 +312,9 @@ fn at(sample: &Sample) -> f64 {
     in_units(sample.at_ms) / 1000.0
 }
 
-fn middle(sample: &Sample) -> f64 {
-    (in_units(sample.at_ms) - in_units(sample.span_ms) / 2.0) / 1000.0
+/// What held for an interval, as the two ends of a level line.
+fn held(sample: &Sample, value: f64) -> [(f64, f64); 2] {
+    [((in_units(sample.at_ms) - in_units(sample.span_ms)) / 1000.0, value), (at(sample), value)]
 }
 
 fn in_millis(micros: u64) -> f64 {

@@ -28,8 +28,8 @@ pub(crate) struct Made {
 /// Something that could not be deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
-    /// What it is, and how it is deleted by hand.
-    pub(crate) words: String,
+    /// What `az storage blob delete` has to be told.
+    pub(crate) by_hand: String,
     pub(crate) error: StoreError,
 }
 
@@ -88,24 +88,14 @@ impl Made {
                 deleted = delete(&blob, patience).await;
             }
             if let Err(error) = deleted {
-                let url = blob.address();
-                let words = format!(
-                    "{url} could not be deleted: delete it yourself, with `az storage blob delete --blob-url {url} \
-                     --delete-snapshots include`"
-                );
-                left.push(Left { words, error });
+                left.push(Left { by_hand: format!("--blob-url {} --delete-snapshots include", blob.address()), error });
             }
         }
         if let Some((disk, snapshot)) = self.snapshot
             && let Err(error) = disk.delete_snapshot(&snapshot).await
             && error.kind() != ErrorKind::NotFound
         {
-            let url = disk.address();
-            let words = format!(
-                "the snapshot {snapshot} of {url}, taken for this, could not be deleted: delete it yourself, with `az \
-                 storage blob delete --blob-url {url} --snapshot {snapshot}`"
-            );
-            left.push(Left { words, error });
+            left.push(Left { by_hand: format!("--blob-url {} --snapshot {snapshot}", disk.address()), error });
         }
         left
     }

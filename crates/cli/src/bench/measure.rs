@@ -120,7 +120,7 @@ impl What {
         match self {
             What::Read => "this machine reads the source, with checksums (Get Blob)",
             What::Write => "this machine writes random data to the target (Put Page)",
-            What::Relay => "what `sync` does: read here, write there, through this machine",
+            What::Relay => "what a sync does: read here, write there, through this machine",
             What::Service => "the target's service fetches each range itself (Put Page From URL)",
             What::Copy => "the service copies the whole snapshot on its own",
             What::Incremental => "the service keeps a copy of its own, here with its first snapshot",

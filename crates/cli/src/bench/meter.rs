@@ -30,6 +30,8 @@ pub(crate) struct Meter {
     requests: AtomicU64,
     refused: AtomicU64,
     in_flight: AtomicU64,
+    /// The most that were in flight since somebody looked.
+    peak: AtomicU64,
     reads: Mutex<Vec<Duration>>,
     writes: Mutex<Vec<Duration>>,
 }
@@ -48,17 +50,18 @@ impl Meter {
     pub(crate) fn new(counts: Counts) -> Arc<Meter> {
         let zero = AtomicU64::default;
         let (reads, writes) = (Mutex::default(), Mutex::default());
-        Arc::new(Meter { counts, bytes: zero(), requests: zero(), refused: zero(), in_flight: zero(), reads, writes })
+        let (bytes, requests, refused, in_flight, peak) = (zero(), zero(), zero(), zero(), zero());
+        Arc::new(Meter { counts, bytes, requests, refused, in_flight, peak, reads, writes })
     }
 
-    /// The counters as they stand.
+    /// The counters as they stand. To look is to begin a new interval.
     pub(crate) fn counters(&self) -> Counters {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
             bytes: of(&self.bytes),
             requests: of(&self.requests),
             refused: of(&self.refused),
-            in_flight: of(&self.in_flight),
+            in_flight: self.peak.swap(of(&self.in_flight), Ordering::Relaxed),
         }
     }
 
@@ -75,7 +78,7 @@ impl Meter {
         let mut work = std::pin::pin!(work);
         let mut series = Series::default();
         let begun = Instant::now();
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval_at(begun + EVERY, EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let result = loop {
             tokio::select! {
@@ -90,7 +93,8 @@ impl Meter {
     }
 
     fn begin(&self) -> UnderWay<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
         UnderWay(&self.in_flight)
     }
 

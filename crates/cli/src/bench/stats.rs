@@ -26,13 +26,13 @@ pub(crate) struct Sample {
     pub(crate) span_ms: u64,
     /// Bytes that were moved in it.
     pub(crate) bytes: u64,
-    /// Requests under way at its end.
+    /// The most requests that were under way at once in it.
     pub(crate) in_flight: u64,
     /// Requests that were refused in it.
     pub(crate) refused: u64,
 }
 
-/// Counters of a measurement at one moment; all but `in_flight` only grow.
+/// Counters of a measurement at one moment. All only grow but `in_flight`, which is the most since the last look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) bytes: u64,
@@ -73,7 +73,8 @@ pub(crate) fn percentile<T: Copy>(ascending: &[T], percent: usize) -> Option<T> 
 impl Series {
     /// Adds the interval that ends now, at `at`. Two ends within a millisecond are one.
     pub(crate) fn push(&mut self, at: Duration, now: Counters) {
-        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        // Begun milliseconds: what happened at all took time.
+        let at_ms = u64::try_from(at.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
         let span_ms = at_ms.saturating_sub(self.last_ms);
         let (bytes, refused) =
             (now.bytes.saturating_sub(self.last.bytes), now.refused.saturating_sub(self.last.refused));
@@ -87,7 +88,6 @@ impl Series {
                     ..*last
                 };
             }
-            None if span_ms == 0 => return,
             None => self.samples.push(sample),
         }
         (self.last, self.last_ms) = (now, at_ms);
@@ -156,8 +156,8 @@ mod tests {
         }
         let samples = series.samples();
         let seen: Vec<_> = samples.iter().map(|s| (s.at_ms, s.span_ms, s.bytes, s.in_flight, s.refused)).collect();
-        assert_eq!(seen, [(250, 250, 1000, 4, 0), (500, 250, 500, 1, 2), (700, 200, 2500, 0, 1)]);
-        assert!((samples[2].rate() - 12_500.0).abs() < 0.1);
+        assert_eq!(seen, [(1, 1, 0, 3, 0), (250, 249, 1000, 4, 0), (500, 250, 500, 1, 2), (700, 200, 2500, 0, 1)]);
+        assert!((samples[3].rate() - 12_500.0).abs() < 0.1);
     }
 
     #[test]
