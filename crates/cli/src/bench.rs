@@ -68,6 +68,9 @@ impl Job {
         let mut made = Made::new(format!("{:08x}", rand::random::<u32>()), &scene.console);
         let benched = self.bench(scene, &mut made).await;
         let stopped = scene.interrupt.stop().is_cancelled();
+        if stopped {
+            scene.console.tell("stopping: what was made for the measurements is being deleted");
+        }
         let left = made.discard_all(if stopped { HASTE } else { PATIENCE }).await;
         let failure = match benched {
             Ok((benched, failure)) => {

@@ -97,7 +97,7 @@ Measures, one after the other: reading SOURCE and writing random data to TARGET,
 engines that a sync may use; and the service's own Copy Blob and Incremental Copy Blob. A snapshot of SOURCE is
 taken for this, or the newest is used where none may be taken. All that is made is named
 TARGET.pageferry-bench-… and deleted again, also after an interruption; what cannot be deleted is named. Nothing
-else is touched. Reading and writing are billed as usual.
+else is touched. Storage, requests and traffic are billed as usual.
 
 Examples:
   pageferry bench $DISK https://bak.blob.core.windows.net/web1/try

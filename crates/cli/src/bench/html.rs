@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::bench::measure::What;
 use crate::bench::plot::{Axis, Line, Marks, lines, spread};
 use crate::bench::report::{Benched, Row, Timed, times};
-use crate::bench::stats::Sample;
+use crate::bench::stats::{Sample, merged, percentile};
 use crate::human::{bytes, duration, rate};
 
 const STYLE: &str = include_str!("page.css");
@@ -122,13 +122,16 @@ fn summary(out: &mut String, bench: &Benched) {
 }
 
 fn throughput(out: &mut String, measured: &[(&Row, &Timed)]) {
-    out.push_str("<section><h2>Throughput over time</h2>");
+    out.push_str("<section><h2>Throughput over time</h2><p>Each level is the mean of a second or more.</p>");
     let drawn: Vec<Line<'_>> = measured
         .iter()
         .map(|(row, timed)| Line {
             label: row.what.label(),
             colour: row.what as usize,
-            points: timed.figures.samples.iter().flat_map(|sample| held(sample, sample.rate() / MIB)).collect(),
+            points: smooth(&timed.figures.samples)
+                .iter()
+                .flat_map(|sample| held(sample, in_units(sample.bytes_per_second()) / MIB))
+                .collect(),
         })
         .collect();
     let most =
@@ -139,19 +142,19 @@ fn throughput(out: &mut String, measured: &[(&Row, &Timed)]) {
         .collect::<Vec<_>>()
         .join(", ");
     let (x, y) = (
-        Axis { label: "seconds since its beginning", most: most(|p| p.0) },
-        Axis { label: "MiB/s", most: most(|p| p.1) },
+        Axis { label: "seconds since its beginning", most: most(|p| p.0), whole: false },
+        Axis { label: "MiB/s", most: most(|p| p.1), whole: false },
     );
     let plot = lines("Throughput over time", &format!("On the mean: {words}."), x, y, 300.0, &drawn, &[]);
     figure(out, &plot, &legend(measured));
     table(
         out,
-        "Throughput, in tenths of each measurement",
+        "Throughput, of the levels above",
         &["Measurement", "least", "median", "most"],
         measured.iter().map(|(row, timed)| {
-            let mut rates: Vec<u64> = tenths(&timed.figures.samples);
+            let mut rates: Vec<u64> = smooth(&timed.figures.samples).iter().map(Sample::bytes_per_second).collect();
             rates.sort_unstable();
-            let at = |percent| crate::bench::stats::percentile(&rates, percent).unwrap_or(0);
+            let at = |percent| percentile(&rates, percent).unwrap_or(0);
             let said = |value: u64| format!("{}/s", bytes(value));
             vec![row.what.label().to_owned(), said(at(0)), said(at(50)), said(at(100))]
         }),
@@ -225,8 +228,8 @@ fn under_way(out: &mut String, measured: &[(&Row, &Timed)]) {
             samples.iter().map(|sample| sample.in_flight).max().unwrap_or(0),
             timed.figures.refused
         );
-        let x = Axis { label: "seconds since its beginning", most: samples.last().map_or(0.0, at) };
-        let y = Axis { label: "requests", most: in_units(most) };
+        let x = Axis { label: "seconds since its beginning", most: samples.last().map_or(0.0, at), whole: false };
+        let y = Axis { label: "requests", most: in_units(most), whole: true };
         let _ = write!(out, "<h3>{}</h3>", escape(row.what.label()));
         let plot =
             lines(&format!("In flight and refused: {}", row.what.label()), &words, x, y, 170.0, &[drawn], &refused);
@@ -296,16 +299,9 @@ fn swatch(what: What) -> String {
     )
 }
 
-/// The mean rates of ten parts of a measurement: what single intervals show is mostly when requests happen to end.
-fn tenths(samples: &[Sample]) -> Vec<u64> {
-    let part = samples.len().div_ceil(10).max(1);
-    samples
-        .chunks(part)
-        .map(|chunk| {
-            let (bytes, span) = chunk.iter().fold((0, 0), |(b, s), sample| (b + sample.bytes, s + sample.span_ms));
-            u64::try_from(u128::from(bytes) * 1000 / u128::from(span.max(1))).unwrap_or(u64::MAX)
-        })
-        .collect()
+/// Intervals long enough that their rates are more than the moments at which requests happen to end.
+fn smooth(samples: &[Sample]) -> Vec<Sample> {
+    merged(samples, samples.last().map_or(0, |last| last.at_ms / 80).max(1000))
 }
 
 fn at(sample: &Sample) -> f64 {

@@ -26,6 +26,8 @@ pub(crate) struct Line<'a> {
 pub(crate) struct Axis<'a> {
     pub(crate) label: &'a str,
     pub(crate) most: f64,
+    /// Whether it counts things, of which there is no half.
+    pub(crate) whole: bool,
 }
 
 /// A row of marks on one logarithmic axis: a name, a colour, and values that ascend, each with its own name.
@@ -47,7 +49,7 @@ pub(crate) fn lines(
     bars: &[(f64, f64)],
 ) -> String {
     let (across, up) = (WIDTH - LEFT - RIGHT, height - TOP - BOTTOM);
-    let (x_step, y_step) = (step(x.most, 8), step(y.most, 5));
+    let (x_step, y_step) = (x.step(8), y.step(5));
     let y_most = (y.most / y_step).ceil().max(1.0) * y_step;
     let x_most = x.most.max(x_step / 10.0);
     let at_x = |value: f64| LEFT + value / x_most * across;
@@ -207,6 +209,15 @@ fn head(title: &str, words: &str, height: f64) -> String {
     )
 }
 
+impl Axis<'_> {
+    fn step(&self, count: u32) -> f64 {
+        match step(self.most, count) {
+            step if self.whole => step.ceil(),
+            step => step,
+        }
+    }
+}
+
 /// A round distance between ticks, so that there are at most `count` of them up to `most`.
 fn step(most: f64, count: u32) -> f64 {
     let rough = (most / f64::from(count)).max(1e-3);
@@ -225,17 +236,13 @@ fn ticks(most: f64, step: f64) -> u32 {
     (most / step + 1e-6).floor().clamp(0.0, 40.0) as u32
 }
 
-/// A value with as many digits as its neighbours at a distance of `step` need.
+/// A value with as many digits, three at most, as its neighbours at a distance of `step` need.
 fn number(value: f64, step: f64) -> String {
-    let digits = if step >= 1.0 && step.fract() == 0.0 {
-        0
-    } else if step >= 0.1 {
-        1
-    } else if step >= 0.01 {
-        2
-    } else {
-        3
+    let exact = |digits: i32| {
+        let scaled = step * 10f64.powi(digits);
+        (scaled - scaled.round()).abs() < 1e-6
     };
+    let digits = [0u8, 1, 2].into_iter().find(|digits| exact(i32::from(*digits))).map_or(3, usize::from);
     format!("{value:.digits$}")
 }
 
@@ -257,9 +264,15 @@ mod tests {
     }
 
     #[test]
+    fn ticks_have_the_digits_they_need() {
+        let said = [(0.75, 0.25), (40.0, 20.0), (7.5, 2.5), (0.004, 0.002), (0.3, 0.1)].map(|(v, s)| number(v, s));
+        assert_eq!(said, ["0.75", "40", "7.5", "0.004", "0.3"]);
+    }
+
+    #[test]
     fn a_plot_says_in_words_what_it_shows_and_stays_within_itself() {
         let line = Line { label: "a <b>", colour: 0, points: vec![(0.0, 1.0), (2.0, 5.0)] };
-        let (x, y) = (Axis { label: "s", most: 2.0 }, Axis { label: "MiB/s", most: 5.0 });
+        let (x, y) = (Axis { label: "s", most: 2.0, whole: false }, Axis { label: "MiB/s", most: 5.0, whole: false });
         let plot = lines("Speed", "goes up & up", x, y, 200.0, &[line], &[(1.0, 2.0)]);
         assert!(plot.contains("<title>Speed</title><desc>goes up &amp; up</desc>"), "{plot}");
         assert!(plot.contains("<title>a &lt;b&gt;</title>") && !plot.contains("<b>"));
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_plot_of_nothing_has_no_holes() {
-        let (x, y) = (Axis { label: "s", most: 0.0 }, Axis { label: "MiB/s", most: 0.0 });
+        let (x, y) = (Axis { label: "s", most: 0.0, whole: false }, Axis { label: "MiB/s", most: 0.0, whole: false });
         let plot = lines("Speed", "", x, y, 200.0, &[Line { label: "a", colour: 0, points: vec![(0.0, 0.0)] }], &[]);
         assert!(!plot.contains("NaN") && !plot.contains("inf"), "{plot}");
         assert_eq!(spread("Latency", "", "ms", &[]), "");

@@ -99,11 +99,38 @@ impl Series {
     }
 }
 
+/// The same in intervals of at least `span_ms`, so that a few requests more or less do not look like a change of speed. A
+/// rest that is too short for itself goes to the interval before.
+pub(crate) fn merged(samples: &[Sample], span_ms: u64) -> Vec<Sample> {
+    let mut merged: Vec<Sample> = Vec::new();
+    for sample in samples {
+        match merged.last_mut().filter(|last| last.span_ms < span_ms) {
+            Some(last) => last.take_in(sample),
+            None => merged.push(*sample),
+        }
+    }
+    if let Some(rest) = merged.pop_if(|last| last.span_ms < span_ms) {
+        match merged.last_mut() {
+            Some(last) => last.take_in(&rest),
+            None => merged.push(rest),
+        }
+    }
+    merged
+}
+
 impl Sample {
+    /// Makes one interval of this and the one that follows it.
+    fn take_in(&mut self, next: &Sample) {
+        self.at_ms = next.at_ms;
+        self.span_ms += next.span_ms;
+        self.bytes += next.bytes;
+        self.in_flight = self.in_flight.max(next.in_flight);
+        self.refused += next.refused;
+    }
+
     /// Bytes a second in this interval.
-    #[expect(clippy::cast_precision_loss, reason = "a rate to be looked at")]
-    pub(crate) fn rate(&self) -> f64 {
-        self.bytes as f64 * 1000.0 / self.span_ms.max(1) as f64
+    pub(crate) fn bytes_per_second(&self) -> u64 {
+        bytes_per_second(self.bytes, Duration::from_millis(self.span_ms))
     }
 }
 
@@ -157,7 +184,22 @@ mod tests {
         let samples = series.samples();
         let seen: Vec<_> = samples.iter().map(|s| (s.at_ms, s.span_ms, s.bytes, s.in_flight, s.refused)).collect();
         assert_eq!(seen, [(1, 1, 0, 3, 0), (250, 249, 1000, 4, 0), (500, 250, 500, 1, 2), (700, 200, 2500, 0, 1)]);
-        assert!((samples[3].rate() - 12_500.0).abs() < 0.1);
+        assert_eq!(samples[3].bytes_per_second(), 12_500);
+    }
+
+    #[test]
+    fn merged_intervals_are_long_enough_and_lose_nothing() {
+        let sample = |at_ms, span_ms, bytes| Sample { at_ms, span_ms, bytes, in_flight: bytes, refused: 1 };
+        let samples = [sample(250, 250, 8), sample(500, 250, 0), sample(750, 250, 4), sample(800, 50, 2)];
+        let of = |span| merged(&samples, span).iter().map(|s| (s.at_ms, s.span_ms, s.bytes)).collect::<Vec<_>>();
+        assert_eq!(of(300), [(500, 500, 8), (800, 300, 6)]);
+        assert_eq!(of(250), [(250, 250, 8), (500, 250, 0), (800, 300, 6)]);
+        assert_eq!(of(10_000), [(800, 800, 14)]);
+        assert_eq!(
+            merged(&samples, 10_000)[0],
+            Sample { at_ms: 800, span_ms: 800, bytes: 14, in_flight: 8, refused: 4 }
+        );
+        assert_eq!(merged(&[], 1), []);
     }
 
     #[test]
