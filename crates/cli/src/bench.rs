@@ -1,9 +1,10 @@
 //! `pageferry bench`: how fast a pair moves a disk, by every way there is.
 //!
 //! It makes blobs beside the target under names of its own, measures, and deletes exactly those again, however it ends.
-//! [`measure`] does the measurements, [`made`] knows what is to be deleted, [`meter`] counts and [`stats`] sums up;
+//! [`measure`] and [`copies`] do the measurements, [`made`] knows what is to be deleted, [`meter`] counts and [`stats`] sums up;
 //! [`report`] and [`html`] tell.
 
+mod copies;
 mod html;
 mod made;
 mod measure;

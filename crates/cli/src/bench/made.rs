@@ -136,3 +136,28 @@ async fn delete(blob: &PageBlob, patience: Duration) -> Result<(), StoreError> {
 fn is_pending(error: &StoreError) -> bool {
     error.code() == "PendingCopyOperation"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::Output;
+    use pageferry_azure::{Address, Credential, Options};
+
+    #[test]
+    fn only_what_somebody_else_made_is_forgotten() {
+        let blob = |name: &str| {
+            let address = Address::parse(&format!("http://127.0.0.1:1/devstoreaccount1/c/{name}")).unwrap();
+            PageBlob::new(address, &Credential::Anonymous, Options::default()).unwrap()
+        };
+        let mut made = Made::new("1".to_owned(), &Console::new(Output::Text));
+        let (ours, foreign) = (blob("ours"), blob("foreign"));
+        made.enter(&ours);
+        made.enter(&foreign);
+        let error = |kind| StoreError::new(kind, "Put Blob", "b", "x");
+        // Whether it was made is not known, so it may have been.
+        made.forget_if_foreign(&ours, &error(ErrorKind::Unknown));
+        made.forget_if_foreign(&foreign, &error(ErrorKind::Exists));
+        let left: Vec<String> = made.blobs.iter().map(Source::address).collect();
+        assert_eq!(left, [ours.address()]);
+    }
+}

@@ -1,4 +1,5 @@
-//! The measurements, one by one: each makes what it needs, watches what happens, and deletes what it made.
+//! The measurements, one by one: each makes what it needs, watches what happens, and deletes what it made. Those that only
+//! watch the service are in [`copies`](crate::bench::copies).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, stream};
-use pageferry_azure::{CopyPhase, PageBlob};
+use pageferry_azure::PageBlob;
 use pageferry_core::{Change, Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
 use pageferry_replicate::Options;
 use pageferry_store::{Fence, LeaseId, PageData, Receipt, Source, StoreError, Target, View};
@@ -15,16 +16,15 @@ use pageferry_transfer::{Aimd, Brakes, Ending, Pace, Progress, Route, Settled, t
 use rand::RngCore;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::made::Made;
-use crate::bench::meter::{Counts, EVERY, Meter, Metered};
-use crate::bench::stats::{Counters, Latency, Sample, Series};
+use crate::bench::meter::{Counts, Meter, Metered};
+use crate::bench::stats::{Counters, Latency, Sample};
 use crate::place::Place;
 
 /// The metadata entry of what is made here.
-const OURS: &str = "pageferrybench";
+pub(crate) const OURS: &str = "pageferrybench";
 
 /// How long a lease on a blob of ours lasts, and how often it is renewed.
 const LEASE: Duration = Duration::from_secs(60);
@@ -127,7 +127,8 @@ impl What {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// What its blob is named.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             What::Read => "read",
             What::Write => "write",
@@ -211,79 +212,6 @@ impl Ground {
         .await
     }
 
-    /// The service's own copies, of which it is no failure that there are none.
-    async fn copy(&self, what: What, made: &mut Made) -> Outcome {
-        let incremental = what == What::Incremental;
-        if incremental && self.disk_bytes > self.size_bytes {
-            return Outcome::NotMeasured(format!(
-                "it would copy all {} of the disk and cannot be given up half-way; `--size {}` allows it",
-                crate::human::bytes(self.disk_bytes),
-                self.disk_bytes
-            ));
-        }
-        let blob = match self.target.beside(&made.suffix(what.name())) {
-            Ok(blob) => blob,
-            Err(error) => return Outcome::Failed(error),
-        };
-        made.enter(&blob);
-        let outcome = self.follow(&blob, incremental, made).await;
-        made.discard(&blob).await;
-        match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::NotMeasured(format!("{error}")),
-        }
-    }
-
-    async fn follow(&self, blob: &PageBlob, incremental: bool, made: &mut Made) -> Result<Outcome, StoreError> {
-        let begun = Instant::now();
-        let asked = if incremental {
-            blob.copy_incrementally_from(&self.source, &self.snapshot).await
-        } else {
-            let metadata = Metadata::from([(OURS.to_owned(), made.id().to_owned())]);
-            blob.copy_from(&self.source, &self.snapshot, None, &metadata).await
-        };
-        let id = asked.inspect_err(|error| made.forget_if_foreign(blob, error))?;
-        let (mut series, mut requests) = (Series::default(), 1);
-        let stopped = self.until_stopped();
-        let mut stopped = std::pin::pin!(stopped);
-        let mut ended = false;
-        loop {
-            requests += 1;
-            let state = blob.copy_state().await?.filter(|state| state.id == id);
-            let Some(state) = state else {
-                return Ok(Outcome::NotMeasured("the service lost track of its copy".to_owned()));
-            };
-            let took = begun.elapsed();
-            series.push(took, Counters { bytes: state.done_bytes, requests, refused: 0, in_flight: 1 });
-            let mut note = "the whole disk as the service counts it, holes included".to_owned();
-            match state.phase {
-                CopyPhase::Success => {}
-                CopyPhase::Pending if ended => note.push_str("; it was not over in time"),
-                CopyPhase::Pending => {
-                    tokio::select! {
-                        () = &mut stopped => ended = true,
-                        () = tokio::time::sleep(EVERY) => {}
-                    }
-                    continue;
-                }
-                CopyPhase::Aborted | CopyPhase::Failed => {
-                    let why = state.description.unwrap_or_else(|| "the service does not say why".to_owned());
-                    return Ok(Outcome::NotMeasured(format!("the service gave the copy up: {why}")));
-                }
-            }
-            return Ok(Outcome::Measured(Figures {
-                bytes: state.done_bytes,
-                took,
-                requests,
-                refused: 0,
-                read_latency: None,
-                write_latency: None,
-                note: Some(note),
-                samples: series.samples(),
-            }));
-        }
-    }
-
     /// Makes a blob of `size`, lets `work` write to it under a lease, and deletes it.
     async fn on_a_blob(
         &self,
@@ -358,7 +286,7 @@ impl Ground {
     }
 
     /// The time is up, or somebody asked to stop.
-    fn until_stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn until_stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let (limit, stop) = (self.limit, self.stop.clone());
         async move {
             tokio::select! {
