@@ -187,7 +187,7 @@ fn a_measurement_that_fails_is_told_and_its_blob_is_deleted() {
     let (_, row) = result(&ran);
     for what in ["write", "relay"] {
         let why = row(what)["not_measured"].as_str().unwrap().to_owned();
-        assert!(why.contains("403") && why.contains("pageferry-bench-"), "{why}");
+        assert!(why.starts_with("Lease Blob (acquire) failed: ") && why.contains("(403 Authorization"), "{why}");
     }
     assert_eq!(row("read")["bytes"], 6 * MIB);
     assert_eq!(row("copy")["bytes"], 8 * MIB);
@@ -208,7 +208,8 @@ fn a_copy_that_the_service_refuses_is_a_row_without_numbers() {
     let (_, row) = result(&ran);
     for (what, name) in [("copy", "Copy Blob"), ("incremental", "Incremental Copy Blob")] {
         let why = row(what)["not_measured"].as_str().unwrap().to_owned();
-        assert!(why.starts_with(&format!("{name} on http")) && why.contains("404"), "{why}");
+        assert!(why.starts_with(&format!("{name} failed: ")) && why.contains("(404 CannotVerifyCopySource)"), "{why}");
+        assert!(why.ends_with("so SOURCE needs a SAS of its own"), "{why}");
     }
     assert_eq!(pair.everything(), before);
 }
@@ -231,6 +232,14 @@ fn what_cannot_be_deleted_is_named_with_the_way_to_delete_it() {
             ran.stderr
         );
     }
+    // What was refused was never made, though it could not be deleted either.
+    let (key, before) = (("PAGEFERRY_SOURCE_STORAGE_KEY", DEV_KEY), pair.everything());
+    let mut command = binary(&pair.words(&[]));
+    command.envs([("PAGEFERRY_SOURCE_STORAGE_ACCOUNT", DEV_ACCOUNT), key]);
+    command.env("PAGEFERRY_TARGET_STORAGE_SAS_TOKEN", permitting("rwlac"));
+    let two = Ran::of(command.output().unwrap()).expect(77);
+    assert_eq!(two.stderr.matches("\n  az storage blob delete").count(), 2, "{}", two.stderr);
+    assert_eq!(pair.everything().len(), before.len() + 2);
     assert!(ran.stdout.contains("\nrelay engine"), "the numbers are told all the same: {}", ran.stdout);
 }
 

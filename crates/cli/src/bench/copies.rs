@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::bench::made::Made;
 use crate::bench::measure::{Figures, Ground, OURS, Outcome, What};
 use crate::bench::meter::EVERY;
+use crate::bench::report::briefly;
 use crate::bench::stats::{Counters, Series};
 use crate::human::bytes;
 
@@ -31,7 +32,7 @@ impl Ground {
         made.discard(&blob).await;
         match outcome {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::NotMeasured(format!("{error}")),
+            Err(error) => Outcome::NotMeasured(briefly(&error)),
         }
     }
 
@@ -43,7 +44,7 @@ impl Ground {
             let metadata = Metadata::from([(OURS.to_owned(), made.id().to_owned())]);
             blob.copy_from(&self.source, &self.snapshot, None, &metadata).await
         };
-        let id = asked.inspect_err(|error| made.forget_if_foreign(blob, error))?;
+        let id = asked.inspect_err(|error| made.forget_unless_doubtful(blob, error))?;
         let (mut series, mut requests) = (Series::default(), 1);
         let stopped = self.until_stopped();
         let mut stopped = std::pin::pin!(stopped);

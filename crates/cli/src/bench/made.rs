@@ -59,9 +59,9 @@ impl Made {
         self.snapshot = Some((disk.clone(), snapshot.clone()));
     }
 
-    /// Takes `blob` out of the books, for `error` says that somebody else has made it.
-    pub(crate) fn forget_if_foreign(&mut self, blob: &PageBlob, error: &StoreError) {
-        if error.kind() == ErrorKind::Exists {
+    /// Takes `blob` out of the books if `error`, which came of making it, is sure that it was not made by us.
+    pub(crate) fn forget_unless_doubtful(&mut self, blob: &PageBlob, error: &StoreError) {
+        if !matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Integrity) {
             self.blobs.retain(|known| known.address() != blob.address());
         }
     }
@@ -144,20 +144,19 @@ mod tests {
     use pageferry_azure::{Address, Credential, Options};
 
     #[test]
-    fn only_what_somebody_else_made_is_forgotten() {
+    fn only_what_was_surely_not_made_by_us_is_forgotten() {
         let blob = |name: &str| {
             let address = Address::parse(&format!("http://127.0.0.1:1/devstoreaccount1/c/{name}")).unwrap();
             PageBlob::new(address, &Credential::Anonymous, Options::default()).unwrap()
         };
         let mut made = Made::new("1".to_owned(), &Console::new(Output::Text));
-        let (ours, foreign) = (blob("ours"), blob("foreign"));
-        made.enter(&ours);
-        made.enter(&foreign);
-        let error = |kind| StoreError::new(kind, "Put Blob", "b", "x");
-        // Whether it was made is not known, so it may have been.
-        made.forget_if_foreign(&ours, &error(ErrorKind::Unknown));
-        made.forget_if_foreign(&foreign, &error(ErrorKind::Exists));
+        let kinds = [ErrorKind::Unknown, ErrorKind::Exists, ErrorKind::Integrity, ErrorKind::Denied];
+        for kind in kinds {
+            let blob = blob(&format!("{kind:?}"));
+            made.enter(&blob);
+            made.forget_unless_doubtful(&blob, &StoreError::new(kind, "Put Blob", "b", "x"));
+        }
         let left: Vec<String> = made.blobs.iter().map(Source::address).collect();
-        assert_eq!(left, [ours.address()]);
+        assert_eq!(left, [blob("Unknown").address(), blob("Integrity").address()]);
     }
 }

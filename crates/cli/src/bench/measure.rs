@@ -224,7 +224,7 @@ impl Ground {
         made.enter(&blob);
         let metadata = Metadata::from([(OURS.to_owned(), made.id().to_owned())]);
         let created = blob.create(size, &metadata).await;
-        created.inspect_err(|error| made.forget_if_foreign(&blob, error))?;
+        created.inspect_err(|error| made.forget_unless_doubtful(&blob, error))?;
         let fence = Fence { lease: LeaseId(guid()), epoch: 0 };
         let result = async {
             blob.acquire(&fence.lease, LEASE, None).await?;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use pageferry_store::StoreError;
+use pageferry_store::error::Failure;
 use serde::Serialize;
 
 use crate::bench::measure::{Figures, Outcome, What};
@@ -86,7 +88,7 @@ impl Row {
         let (not_measured, figures) = match outcome {
             Outcome::Measured(figures) => (None, Some(figures)),
             Outcome::NotMeasured(why) => (Some(why), None),
-            Outcome::Failed(error) => (Some(error.to_string()), None),
+            Outcome::Failed(error) => (Some(briefly(&error)), None),
         };
         let figures = figures.map(|figures| Timed {
             elapsed_ms: millis(figures.took),
@@ -174,6 +176,20 @@ fn measured(f: &mut Formatter<'_>, row: &Row, timed: &Timed) -> fmt::Result {
         Some(note) => writeln!(f, "{:<21}  {note}", ""),
         None => Ok(()),
     }
+}
+
+/// Why something cannot be measured, as a row can hold it: without the blob, whose name means nothing to anybody.
+pub(crate) fn briefly(error: &StoreError) -> String {
+    let Failure { operation, cause, status, code, .. } = error.failure();
+    let details: Vec<String> = status.map(|status| status.to_string()).into_iter().chain(code.clone()).collect();
+    let mut said = format!("{operation} failed: {cause}");
+    if !details.is_empty() {
+        said.push_str(&format!(" ({})", details.join(" ")));
+    }
+    if error.code() == "CannotVerifyCopySource" {
+        said.push_str("; it is the target's service that reads the source, so SOURCE needs a SAS of its own");
+    }
+    said
 }
 
 /// A latency's figures as people read them.
