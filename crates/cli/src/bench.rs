@@ -161,7 +161,15 @@ impl Job {
             Ok::<_, Failure>(Picture { snapshot, size, note })
         };
         if let Some(snapshot) = &self.snapshot {
-            return of(snapshot.clone(), None).await;
+            return of(snapshot.clone(), None).await.map_err(|failure| match failure.exit {
+                Exit::NotFound => {
+                    let (disk, exit) = (&self.source.address, Exit::NotFound);
+                    let message =
+                        format!("{disk} has no snapshot {snapshot}; leave `?snapshot=…` off to have one taken");
+                    Failure { exit, message }
+                }
+                _ => failure,
+            });
         }
         let error = match source.snapshot(None, None).await {
             Ok((snapshot, _)) => {

@@ -4,12 +4,13 @@ mod support;
 
 use std::time::Duration;
 
+use expect_test::expect_file;
 use pageferry_emulator::sas::{AccountSas, account_sas};
 use pageferry_emulator::{DEV_ACCOUNT, DEV_KEY};
 use serde_json::{Value, json};
 use support::canary::Canaries;
 use support::service::{Process, Service, binary};
-use support::{Ran, sas};
+use support::{Ran, Transcript, World, redacted, sas};
 
 const MIB: u64 = 1 << 20;
 const DISK_MIB: u64 = 8;
@@ -312,6 +313,42 @@ fn the_snapshot_is_the_one_named_or_a_new_one_or_the_newest() {
     command.env("PAGEFERRY_TARGET_STORAGE_SAS_TOKEN", permitting("rwdlac"));
     let (line, _) = result(&Ran::of(command.output().unwrap()).expect(0));
     assert_eq!((&line["snapshot"], &line["notes"]), (&old.into(), &json!([])));
+}
+
+/// `text` with `#` for every measured quantity, and without the columns that follow from their widths.
+fn unmeasured(text: &str) -> String {
+    const UNITS: [&str; 8] = ["ms", "s", "B", "KiB", "MiB", "GiB", "MiB/s", "GiB/s"];
+    let mut out = String::new();
+    for line in text.lines() {
+        let words = line.split(' ').filter(|word| !word.is_empty() && !UNITS.contains(word));
+        let words = words.map(|word| if word.parse::<f64>().is_ok() { "#" } else { word });
+        out.push_str(&words.collect::<Vec<_>>().join(" "));
+        out.push('\n');
+    }
+    redacted(&out)
+}
+
+#[test]
+fn what_people_read() {
+    let pair = Pair::new(&[]);
+    let ran = pair.run(&[]).expect(0);
+    let table = unmeasured(&ran.stdout).replace("http://127.0.0.1:10000/devstoreaccount1", "http://EMULATOR");
+    let world = World::new();
+    let mut said = Transcript::of(&world);
+    world.week("disks/web1.vhd");
+    world.create("disks/empty.vhd", 1 << 20);
+    world.create("backups/web1.vhd", 1 << 20);
+    let (disk, new) = (world.url("disks/web1.vhd"), world.url("backups/try"));
+    std::fs::write(world.path("report.html"), "old").unwrap();
+    said.run(&["bench", &disk, &world.url("backups/web1.vhd")]);
+    said.run(&["bench", &world.url("disks/none.vhd"), &new]);
+    said.run(&["bench", &world.url("disks/empty.vhd"), &new]);
+    said.run(&["bench", &disk, &format!("{new}?snapshot=2026-11-22T09:06:34.1029681Z")]);
+    said.run(&["bench", &format!("{disk}?snapshot=2001-01-01T00:00:00.0000000Z"), &new]);
+    said.run(&["bench", &disk, &new, "--size", "1M"]);
+    said.run(&["bench", &disk, &new, "--html", "report.html"]);
+    said.run(&["bench", &disk, &new, "--html", "no/where.html"]);
+    expect_file!["said/bench.txt"].assert_eq(&format!("{}\n{table}", said.text()));
 }
 
 #[test]
