@@ -93,6 +93,7 @@ impl Job {
         let changes = scene.interrupt.or(self.changes(&source, &snapshot, size)).await?;
         let used_bytes = changes.iter().map(|change| change.range.bytes()).sum();
         let ground = Ground {
+            disk: self.source.clone(),
             source,
             snapshot,
             disk_bytes: size.bytes(),

@@ -188,14 +188,14 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
 
 fn bench_job(flags: BenchFlags) -> Result<bench::Job, Failure> {
     let auth = flags.auth.auth.as_deref();
-    let connections = Settings::of(ChunkPolicy::default()).concurrency;
+    let speed = Speed::default();
     let source = source("SOURCE", &flags.source, flags.source_access.source_sas.as_deref(), auth, "");
-    let (source, snapshot) = source.place_or_snapshot(connections, QUIESCE)?;
+    let (source, snapshot) = source.place_or_snapshot(speed, QUIESCE)?;
     let target = Named { instead: "", ..target(&flags.target, flags.access.target_sas.as_deref(), auth) };
     let job = bench::Job {
         source,
         snapshot,
-        target: target.place(connections, QUIESCE)?,
+        target: target.place(speed, QUIESCE)?,
         size_bytes: flags.size,
         limit: Duration::from_secs(flags.seconds.into()),
         html: flags.html,

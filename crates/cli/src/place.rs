@@ -139,12 +139,14 @@ impl Place {
         Ok(Place { scratch: scratch.map(Box::new), ..self })
     }
 
-    /// The blob in the same container whose name is this one's with `suffix`, for the same credential.
+    /// The blob in the same container whose name is this one's with `suffix`, for the same credential; also this very
+    /// blob, with nothing known yet of how much its service takes.
     ///
     /// # Errors
     /// It cannot be talked to at all.
     pub(crate) fn beside(&self, suffix: &str) -> Result<PageBlob, StoreError> {
-        PageBlob::new(self.address.beside(suffix), &self.credential, self.options.clone())
+        let options = Options { pacer: None, ..self.options.clone() };
+        PageBlob::new(self.address.beside(suffix), &self.credential, options)
     }
 
     /// The blob, once somebody answers at its address, whatever the answer.

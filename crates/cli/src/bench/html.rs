@@ -207,9 +207,9 @@ fn under_way(out: &mut String, measured: &[(&Row, &Timed)]) {
         return;
     }
     out.push_str(
-        "<section><h2>In flight and refused</h2><p>The engine finds out how many requests at once the services ",
+        "<section><h2>In flight and refused</h2><p>How many requests at once a service takes, and how fast, is ",
     );
-    out.push_str("take: it adds one for each round that goes well and takes a third away when one is refused.</p>");
+    out.push_str("found out from what it refuses; each measurement begins anew.</p>");
     for (row, timed) in &ours {
         let samples = &timed.figures.samples;
         let drawn = Line {

@@ -10,9 +10,8 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, stream};
 use pageferry_azure::PageBlob;
 use pageferry_core::{Change, Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
-use pageferry_replicate::Options;
 use pageferry_store::{Fence, LeaseId, PageData, Receipt, Source, StoreError, Target, View};
-use pageferry_transfer::{Aimd, Brakes, Ending, Pace, Progress, Route, Settled, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Progress, Route, transfer};
 use rand::RngCore;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -35,6 +34,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// As much random data as is made; what is written begins at a different place in it each time.
 const NOISE_BYTES: usize = 8 << 20;
+
+/// As many requests of this machine's own as fit the engine's memory.
+const MEMORY_REQUESTS: usize = 64;
 
 /// The largest page write.
 const REQUEST_BYTES: u64 = 4 << 20;
@@ -85,6 +87,8 @@ pub(crate) struct Figures {
 /// What is measured on, and within which bounds.
 #[derive(Debug)]
 pub(crate) struct Ground {
+    /// Where the source is: each measurement finds out for itself how much it takes.
+    pub(crate) disk: Place,
     pub(crate) source: PageBlob,
     pub(crate) snapshot: SnapshotId,
     pub(crate) disk_bytes: u64,
@@ -161,11 +165,11 @@ impl Ground {
 
     async fn read(&self) -> Result<Figures, StoreError> {
         let meter = Meter::new(Counts::Reads);
-        let (source, view) = (Metered::new(self.source.clone(), &meter), self.view());
+        let (source, view) = (Metered::new(self.disk.beside("")?, &meter), self.view());
         let (source, view) = (&source, &view);
         let ranges = self.changes.iter().map(|change| change.range);
         let read = async |range| source.read(view, range, None).await.map(|(_, receipt)| receipt);
-        let (done, took, samples) = meter.watch(self.pump(ranges, read)).await;
+        let (done, took, samples) = meter.watch(self.pump(source, ranges, read)).await;
         done?;
         Ok(self.figures(&meter, took, samples))
     }
@@ -183,7 +187,7 @@ impl Ground {
                 let data = PageData::new(noise.piece(sent.fetch_add(1, Ordering::Relaxed), range.bytes()));
                 target.write(range, &data, fence).await
             };
-            let (done, took, samples) = meter.watch(self.pump(ranges, write)).await;
+            let (done, took, samples) = meter.watch(self.pump(target, ranges, write)).await;
             done?;
             Ok(self.figures(&meter, took, samples))
         })
@@ -194,15 +198,13 @@ impl Ground {
         let end = self.changes.last().map_or(Pages::ZERO, |change| change.range.end());
         self.on_a_blob(What::Relay, end, made, async |blob, fence| {
             let meter = Meter::new(Counts::Writes);
-            let (source, target) = (Metered::new(self.source.clone(), &meter), Metered::new(blob, &meter));
+            let (source, target) = (Metered::new(self.disk.beside("")?, &meter), Metered::new(blob, &meter));
             let route =
                 Route { source: Arc::new(source), view: self.view(), target: Arc::new(target), fence, compare: false };
             let changes = stream::iter(self.changes.iter().copied().map(Ok::<_, StoreError>));
-            let options = Options::default();
-            let mut pace = pace(&options);
             let (progress, _) = watch::channel(Progress::default());
             let brakes = Brakes { stop: self.until_stopped(), abandon: self.until_abandoned() };
-            let work = transfer(&route, changes, Pages::ZERO, options.budget, &mut pace, &progress, brakes);
+            let work = transfer(&route, changes, Pages::ZERO, Budget::default(), &progress, brakes);
             let (done, took, samples) = meter.watch(work).await;
             match done?.1 {
                 Ending::Failed(error) => Err(error),
@@ -241,23 +243,22 @@ impl Ground {
     /// Sends `request` for each of `ranges`, as many at once as the engine would, until the time is up.
     async fn pump(
         &self,
+        blob: &impl Source,
         ranges: impl Iterator<Item = PageRange>,
         request: impl AsyncFn(PageRange) -> Result<Receipt, StoreError>,
     ) -> Result<(), StoreError> {
-        let options = Options::default();
-        let mut pace = pace(&options);
         let mut under_way = FuturesUnordered::new();
         let (stopped, abandoned) = (self.until_stopped(), self.until_abandoned());
         let (mut stopped, mut abandoned) = (std::pin::pin!(stopped), std::pin::pin!(abandoned));
         let (mut ranges, mut sending, mut first) = (ranges.peekable(), true, Ok(()));
         let request = &request;
         loop {
-            let most = pace.in_flight_max().min(options.budget.requests);
+            let most = blob.in_flight_max().min(MEMORY_REQUESTS);
             while sending
                 && under_way.len() < most
                 && let Some(range) = ranges.next()
             {
-                under_way.push(async move { (range, request(range).await) });
+                under_way.push(request(range));
             }
             tokio::select! {
                 biased;
@@ -265,11 +266,8 @@ impl Ground {
                 () = &mut stopped, if sending => sending = false,
                 settled = under_way.next() => match settled {
                     None => return first,
-                    Some((range, Ok(sent))) => {
-                        let change = Change::write(range);
-                        pace.observe(&Settled { change, read: None, sent, written_bytes: range.bytes() });
-                    }
-                    Some((_, Err(error))) => {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
                         sending = false;
                         first = first.and(Err(error));
                     }
@@ -304,11 +302,6 @@ impl Ground {
             tokio::time::sleep(SETTLE).await;
         }
     }
-}
-
-/// The engine's own way to find out how much the services take.
-fn pace(options: &Options) -> Aimd {
-    Aimd::new(options.in_flight.0, options.in_flight.1)
 }
 
 /// Renews the lease for ever; returns why it cannot be renewed any more.

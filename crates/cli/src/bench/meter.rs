@@ -131,6 +131,10 @@ impl<T: Source> Source for Metered<T> {
         self.inner.address()
     }
 
+    fn in_flight_max(&self) -> usize {
+        self.inner.in_flight_max()
+    }
+
     async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
         self.inner.properties(view).await
     }
