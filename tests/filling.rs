@@ -108,7 +108,7 @@ async fn a_run_that_goes_on_fills_what_the_first_one_would_have_filled() {
             let fate = if applied { Fate::DeathAfter } else { Fate::DeathBefore };
             let mut first =
                 filling(world.process_with(move |n, _, _| if n == fatal { fate } else { Fate::Answered }), 8);
-            first.options.in_flight = (1, 1);
+            first.options.budget.requests = 1;
             first.options.watermark_every = std::time::Duration::from_millis(1);
             assert!(first.sync("disk", "backup", Want::Next).await.is_none_or(|done| done.is_ok()));
             let marked = world.raw("HEAD", "disks/backup", &[], &[]).await;

@@ -38,12 +38,7 @@ pub(crate) struct Applied {
 
 impl<S: Source, T: Target> Run<'_, S, T> {
     /// Moves the pages, while the watermark follows.
-    pub(crate) async fn apply(
-        &self,
-        found: &Found,
-        floor: Pages,
-        filling: Filling,
-    ) -> Result<Applied, ReplicateError> {
+    pub(crate) async fn apply(&self, found: &Found, floor: Pages, filling: Filling) -> Result<Applied, ReplicateError> {
         let Engine { source, target, options } = self.engine;
         // The target as it is after the resize.
         let mut resized = found.clone();

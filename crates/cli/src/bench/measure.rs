@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use pageferry_azure::PageBlob;
 use pageferry_core::{Change, Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
 use pageferry_store::{Fence, LeaseId, PageData, Receipt, Source, StoreError, Target, View};
-use pageferry_transfer::{Brakes, Budget, Ending, Progress, Route, transfer};
+use pageferry_transfer::{Brakes, Budget, Ending, Mover, Progress, Route, Stored, transfer};
 use rand::RngCore;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::made::Made;
 use crate::bench::meter::{Counts, Meter, Metered};
+use crate::bench::report::briefly;
 use crate::bench::stats::{Counters, Latency, Sample};
 use crate::place::Place;
 
@@ -150,10 +151,14 @@ impl Ground {
         let outcome = match what {
             What::Read => self.read().await,
             What::Write => self.write(made).await,
-            What::Relay => self.relay(made).await,
-            What::Service => {
-                return Outcome::NotMeasured("this version of pageferry has no such engine yet".to_owned());
-            }
+            What::Relay => self.engine(what, Mover::Relay, made).await,
+            What::Service => match self.engine(what, Mover::Service, made).await {
+                // Not every pair can: that is an answer, and no failure.
+                Err(error) if error.failure().operation == "Put Page From URL" => {
+                    return Outcome::NotMeasured(briefly(&error));
+                }
+                outcome => outcome,
+            },
             What::Copy | What::Incremental => return self.copy(what, made).await,
         };
         outcome.map_or_else(Outcome::Failed, Outcome::Measured)
@@ -194,13 +199,21 @@ impl Ground {
         .await
     }
 
-    async fn relay(&self, made: &mut Made) -> Result<Figures, StoreError> {
+    /// What a sync does, with the bytes moved by `mover`.
+    async fn engine(&self, what: What, mover: Mover, made: &mut Made) -> Result<Figures, StoreError> {
         let end = self.changes.last().map_or(Pages::ZERO, |change| change.range.end());
-        self.on_a_blob(What::Relay, end, made, async |blob, fence| {
+        self.on_a_blob(what, end, made, async |blob, fence| {
             let meter = Meter::new(Counts::Writes);
             let (source, target) = (Metered::new(self.disk.beside("")?, &meter), Metered::new(blob, &meter));
-            let route =
-                Route { source: Arc::new(source), view: self.view(), target: Arc::new(target), fence, compare: false };
+            let route = Route {
+                source: Arc::new(source),
+                view: self.view(),
+                target: Arc::new(target),
+                fence,
+                compare: false,
+                mover,
+                stored: Stored::default(),
+            };
             let changes = stream::iter(self.changes.iter().copied().map(Ok::<_, StoreError>));
             let (progress, _) = watch::channel(Progress::default());
             let brakes = Brakes { stop: self.until_stopped(), abandon: self.until_abandoned() };

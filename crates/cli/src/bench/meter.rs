@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 use pageferry_store::{
-    Answer, Ask, Fence, LeaseId, PageData, Properties, Receipt, Snapshot, Source, StoreError, Target, View,
+    Answer, Ask, Fence, LeaseId, PageData, Pass, Properties, Receipt, Snapshot, Source, StoreError, Target, View,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -147,6 +147,10 @@ impl<T: Source> Source for Metered<T> {
         self.inner.list(ask).await
     }
 
+    async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
+        self.inner.pass(view).await
+    }
+
     async fn read(
         &self,
         view: &View,
@@ -211,6 +215,18 @@ impl<T: Target> Target for Metered<T> {
         let _under_way = self.meter.begin();
         let went = self.inner.write(range, data, fence).await;
         self.meter.enter(Counts::Writes, range, went.as_ref());
+        went
+    }
+
+    async fn write_from(
+        &self,
+        range: PageRange,
+        from: &Pass,
+        fence: &Fence,
+    ) -> Result<(Option<u64>, Receipt), StoreError> {
+        let _under_way = self.meter.begin();
+        let went = self.inner.write_from(range, from, fence).await;
+        self.meter.enter(Counts::Writes, range, went.as_ref().map(|(_, receipt)| receipt));
         went
     }
 
