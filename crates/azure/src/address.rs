@@ -162,17 +162,6 @@ impl Address {
         Address { url, blob: format!("{}{suffix}", self.blob), snapshot: None, ..self.clone() }
     }
 
-    /// The address of a snapshot of this blob.
-    pub(crate) fn at(&self, snapshot: &SnapshotId) -> Address {
-        Address { snapshot: Some(snapshot.clone()), ..self.clone() }
-    }
-
-    /// The address with this SAS, unless it came with one.
-    pub(crate) fn signed(self, sas: Option<&SecretString>) -> Address {
-        let sas = self.sas.or_else(|| sas.cloned());
-        Address { sas, ..self }
-    }
-
     /// The address with its password, for a request that must carry it. Never to be shown.
     pub(crate) fn url_with_sas(&self) -> SecretString {
         let mut query = Vec::new();

@@ -8,7 +8,7 @@ use azure_storage_blob::models::{
     BlobClientAbortCopyOptions, BlobClientDeleteOptions, BlobClientStartCopyFromUrlOptions, DeleteSnapshotsOptionType,
 };
 use pageferry_core::{Etag, Metadata, SnapshotId};
-use pageferry_store::{ErrorKind, StoreError};
+use pageferry_store::{ErrorKind, Source, StoreError, View};
 use secrecy::ExposeSecret;
 
 use crate::fault::{Fault, Outcome, text};
@@ -61,7 +61,7 @@ impl PageBlob {
         metadata: &Metadata,
     ) -> Result<String, StoreError> {
         let wire = self.wire();
-        let from = disk.readable_url(snapshot);
+        let from = disk.pass(&View::Snapshot(snapshot.clone())).await?.url;
         let attempt = || async {
             let options = BlobClientStartCopyFromUrlOptions {
                 if_none_match: over.is_none().then(|| WireEtag::from("*")),
@@ -83,7 +83,7 @@ impl PageBlob {
     /// As [`PageBlob::copy_from`].
     pub async fn copy_incrementally_from(&self, disk: &PageBlob, snapshot: &SnapshotId) -> Result<String, StoreError> {
         let wire = self.wire();
-        let from = disk.readable_url(snapshot);
+        let from = disk.pass(&View::Snapshot(snapshot.clone())).await?.url;
         let timeout = wire.options.write_timeout.as_secs().to_string();
         let attempt = || async {
             let query = [("comp", "incrementalcopy"), ("timeout", timeout.as_str())];

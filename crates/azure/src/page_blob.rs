@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use azure_storage_blob::models::BlobClientGetPropertiesOptions;
-use pageferry_core::{Etag, PageRange, SnapshotId};
+use pageferry_core::{Etag, PageRange};
 use pageferry_store::error::Failure;
 use pageferry_store::{
     Answer, Ask, ErrorKind, PageData, Pass, Properties, Receipt, Snapshot, Source, StoreError, View,
@@ -32,7 +32,6 @@ struct Inner {
     halves: Halves,
     scratch: Option<Scratch>,
     /// The SAS we are known by, for others who are to read this blob.
-    sas: Option<SecretString>,
     /// The account has refused to let a snapshot be read.
     refuses: AtomicBool,
 }
@@ -59,12 +58,8 @@ impl PageBlob {
     ) -> Result<PageBlob, StoreError> {
         let wire = Wire::new(address, credential, options)?;
         let scratch = scratch.map(Scratch::new);
-        let sas = match credential {
-            Credential::Sas(sas) => Some(sas.clone()),
-            _ => None,
-        };
         let (halves, refuses) = (Halves::default(), AtomicBool::new(false));
-        Ok(PageBlob(Arc::new(Inner { wire, halves, scratch, sas, refuses })))
+        Ok(PageBlob(Arc::new(Inner { wire, halves, scratch, refuses })))
     }
 
     /// Deletes the scratch blob, if one was needed.
@@ -108,11 +103,6 @@ impl PageBlob {
 
     pub(crate) fn wire(&self) -> &Wire {
         &self.0.wire
-    }
-
-    /// The URL under which the service itself can read `snapshot`. Never to be shown.
-    pub(crate) fn readable_url(&self, snapshot: &SnapshotId) -> SecretString {
-        self.location().at(snapshot).signed(self.0.sas.as_ref()).url_with_sas()
     }
 
     pub(crate) fn invalid(&self, operation: Operation, cause: impl Into<String>) -> StoreError {

@@ -186,8 +186,8 @@ pub(crate) fn briefly(error: &StoreError) -> String {
     if !details.is_empty() {
         said.push_str(&format!(" ({})", details.join(" ")));
     }
-    if error.code() == "CannotVerifyCopySource" {
-        said.push_str("; it is the target's service that reads the source, so SOURCE needs a SAS of its own");
+    if error.code() == "CannotVerifyCopySource" && operation != &"Put Page From URL" {
+        said.push_str("; it is the target's service that reads the source");
     }
     said
 }

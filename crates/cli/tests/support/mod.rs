@@ -3,6 +3,7 @@
 
 pub mod canary;
 pub mod chain;
+pub mod detour;
 pub mod http;
 pub mod mangle;
 pub mod proxy;
