@@ -4,6 +4,7 @@ pub mod moving;
 pub mod raw;
 pub mod service;
 pub mod table;
+pub mod tls;
 pub mod usage;
 
 pub use service::blob;

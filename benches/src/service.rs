@@ -15,6 +15,8 @@ use pageferry_emulator::faults::FaultScript;
 use pageferry_emulator::{Config, Emulator, Request};
 use pageferry_store::{Fence, LeaseId, PageData, Target};
 
+use crate::tls;
+
 /// A blob at `url`, reached through `transport` or, without one, over a socket.
 ///
 /// # Panics
@@ -40,6 +42,7 @@ pub struct Service {
     child: Child,
     answers: BufReader<ChildStdout>,
     container: String,
+    secure: Option<String>,
 }
 
 impl Service {
@@ -54,7 +57,8 @@ impl Service {
         let mut child = command.spawn().expect("the emulator starts");
         let mut answers = BufReader::new(child.stdout.take().expect("a pipe"));
         let container = line(&mut answers);
-        Service { child, answers, container }
+        let secure = tls::certificates().map(|_| line(&mut answers));
+        Service { child, answers, container, secure }
     }
 
     /// What goes wrong from now on.
@@ -79,6 +83,19 @@ impl Service {
     /// Never: the service gave a URL.
     pub fn authority(&self) -> &str {
         self.container.split('/').nth(2).expect("a URL")
+    }
+
+    /// The same under TLS.
+    ///
+    /// # Panics
+    /// Where this program was started without certificates.
+    pub fn secure_authority(&self) -> &str {
+        self.secure.as_deref().and_then(|url| url.split('/').nth(2)).expect("a URL")
+    }
+
+    /// The URL of blob `name` under TLS.
+    pub fn secure_url(&self, name: &str) -> String {
+        self.url(name).replacen("http:", "https:", 1).replacen(self.authority(), self.secure_authority(), 1)
     }
 
     /// The path of blob `name`.
@@ -119,6 +136,9 @@ pub async fn served() {
     let made = running.service().handle(container.header("x-ms-version", "2021-12-02").with_body(Bytes::new())).await;
     assert!(made.is_success(), "a container");
     println!("{}/disks", running.url());
+    if let Some(directory) = tls::certificates() {
+        println!("https://{}/", tls::terminate(&directory, running.addr()).await);
+    }
     let service = running.service().clone();
     let orders = tokio::task::spawn_blocking(move || {
         for order in std::io::stdin().lines().map_while(Result::ok) {

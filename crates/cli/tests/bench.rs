@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::canary::Canaries;
 use support::detour::detour;
 use support::service::{Process, Service, binary};
-use support::{Ran, Transcript, World, redacted, sas};
+use support::{Ran, Transcript, World, redacted};
 
 const MIB: u64 = 1 << 20;
 const DISK_MIB: u64 = 8;
