@@ -54,6 +54,7 @@ fn built(lines: &[&str]) -> Vec<State> {
         lease: text(7),
         host: text(8),
         epoch: number(9),
+        known: number(9).is_multiple_of(2),
         watermark: Pages::new(number(10)),
         gap: Pages::new(number(11)),
     };
