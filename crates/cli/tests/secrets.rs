@@ -14,6 +14,7 @@ use pageferry_emulator::{DEV_ACCOUNT, DEV_KEY};
 use serde_json::{Value, json};
 use support::canary::{Canaries, base64};
 use support::chain::{Chain, Shape};
+use support::detour::detour;
 use support::sas;
 use support::service::{Process, Service, binary, url};
 
@@ -239,6 +240,11 @@ fn a_service_in_trouble_is_described_without_secrets() {
         loudly(code, &format!("under {rules:?}"), &[], words, path);
     }
     service.order("DELETE", "/faults", &json!({}));
+    // Now the service is handed what opens the source, and then is not let in.
+    let (other, another) = (at("backups/web2.vhd"), at("backups/web3.vhd"));
+    loudly(0, "the service fetches", &[], &["sync", &disk, &other, "--engine", "service"], path);
+    let outside = detour(&disk);
+    loudly(3, "the service cannot fetch", &[], &["sync", &outside, &another, "--engine", "service"], path);
     interrupted(&service, &good);
     search_what_is_left(&service, path, &[]);
 }
