@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use pageferry_store::StoreError;
+use pageferry_store::error::Failure;
+
 const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// `bytes` in the largest unit that leaves at least one of it.
@@ -62,6 +65,20 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         _ => return Err(expected()),
     };
     number.checked_mul(1 << shift).ok_or_else(expected)
+}
+
+/// Why something cannot be measured, as a row can hold it: without the blob, whose name means nothing to anybody.
+pub(crate) fn briefly(error: &StoreError) -> String {
+    let Failure { operation, cause, status, code, .. } = error.failure();
+    let details: Vec<String> = status.map(|status| status.to_string()).into_iter().chain(code.clone()).collect();
+    let mut said = format!("{operation} failed: {cause}");
+    if !details.is_empty() {
+        said.push_str(&format!(" ({})", details.join(" ")));
+    }
+    if error.code() == "CannotVerifyCopySource" && operation != &"Put Page From URL" {
+        said.push_str("; it is the target's service that reads the source");
+    }
+    said
 }
 
 #[cfg(test)]

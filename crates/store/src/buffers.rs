@@ -12,7 +12,7 @@ use bytes::Bytes;
 const LEAST_BYTES: usize = 64 << 10;
 
 /// Idle buffers of all sizes together hold no more than this. What is in use is bounded by who uses it.
-const IDLE_BYTES_MAX: usize = 64 << 20;
+const IDLE_BYTES_MAX: usize = 32 << 20;
 
 /// A pool of buffers. Cloning shares it.
 #[derive(Clone, Debug, Default)]

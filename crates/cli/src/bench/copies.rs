@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::bench::made::Made;
 use crate::bench::measure::{Figures, Ground, OURS, Outcome, What};
 use crate::bench::meter::EVERY;
-use crate::bench::report::briefly;
 use crate::bench::stats::{Counters, Series};
+use crate::human::briefly;
 use crate::human::bytes;
 
 impl Ground {

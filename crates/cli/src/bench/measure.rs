@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::made::Made;
 use crate::bench::meter::{Counts, Meter, Metered};
-use crate::bench::report::briefly;
 use crate::bench::stats::{Counters, Latency, Sample};
+use crate::human::briefly;
 use crate::place::Place;
 
 /// The metadata entry of what is made here.

@@ -3,13 +3,11 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use pageferry_store::StoreError;
-use pageferry_store::error::Failure;
 use serde::Serialize;
 
 use crate::bench::measure::{Figures, Outcome, What};
 use crate::bench::stats::{Latency, bytes_per_second};
-use crate::human::{bytes, duration, rate};
+use crate::human::{briefly, bytes, duration, rate};
 use crate::report::{millis, say};
 
 /// What holds for every bench.
@@ -176,20 +174,6 @@ fn measured(f: &mut Formatter<'_>, row: &Row, timed: &Timed) -> fmt::Result {
         Some(note) => writeln!(f, "{:<21}  {note}", ""),
         None => Ok(()),
     }
-}
-
-/// Why something cannot be measured, as a row can hold it: without the blob, whose name means nothing to anybody.
-pub(crate) fn briefly(error: &StoreError) -> String {
-    let Failure { operation, cause, status, code, .. } = error.failure();
-    let details: Vec<String> = status.map(|status| status.to_string()).into_iter().chain(code.clone()).collect();
-    let mut said = format!("{operation} failed: {cause}");
-    if !details.is_empty() {
-        said.push_str(&format!(" ({})", details.join(" ")));
-    }
-    if error.code() == "CannotVerifyCopySource" && operation != &"Put Page From URL" {
-        said.push_str("; it is the target's service that reads the source");
-    }
-    said
 }
 
 /// A latency's figures as people read them.
