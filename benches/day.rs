@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pageferry_azure::{PageBlob, Side};
+use pageferry_benches::dice::Dice;
 use pageferry_benches::service::{Service, served};
 use pageferry_benches::table::Limit;
 use pageferry_benches::{Table, blob, mib};
@@ -306,26 +307,4 @@ fn count(figure: usize) -> f64 {
 
 fn number(figure: u64) -> f64 {
     f64::from(u32::try_from(figure).expect("a few"))
-}
-
-/// SplitMix64: the same day for the same seed, on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn number(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % below
-    }
-
-    /// Mostly short, and up to two to the power of `bits` less one.
-    fn stride(&mut self, bits: u64) -> u64 {
-        let below = 1 << self.below(bits);
-        1 + self.number(below)
-    }
-
-    fn below(&mut self, n: u64) -> usize {
-        usize::try_from(self.number(n)).expect("an index")
-    }
 }

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pageferry_azure::{Options, PageBlob, Side};
+use pageferry_azure::{Options, Side};
 use pageferry_benches::moving::{Moved, copy};
-use pageferry_benches::service::{Service, blob_with, fence, served, take};
+use pageferry_benches::service::{Service, blob_with, discard, served, take};
 use pageferry_benches::table::Limit as Kept;
 use pageferry_benches::{Table, blob};
 use pageferry_core::{Metadata, PAGE_BYTES, PageRange, Pages};
@@ -144,7 +144,7 @@ impl Bench {
             }
         };
         self.limit(None, &name);
-        discard(&target).await;
+        discard(&target, DISK_BYTES).await;
         moved
     }
 
@@ -160,12 +160,6 @@ impl Bench {
             }),
         });
     }
-}
-
-/// Frees the emulator's memory.
-async fn discard(target: &PageBlob) {
-    let empty = PageRange::whole(Pages::new(DISK_BYTES / PAGE_BYTES)).expect("some pages");
-    target.clear(empty, &fence()).await.expect("a clear");
 }
 
 fn report(

@@ -1,5 +1,6 @@
 //! What the benches share: blobs to work on, what a process used, and one way to report.
 
+pub mod dice;
 pub mod moving;
 pub mod raw;
 pub mod service;

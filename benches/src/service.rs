@@ -1,6 +1,7 @@
 //! What the engine is pointed at: blobs of the development account, on the emulator in a process of its own, so that the
 //! memory and the processor time measured are the engine's.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use pageferry_azure::{Address, Credential, Flags, Options, PageBlob, Side};
 use pageferry_core::{Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
 use pageferry_emulator::faults::FaultScript;
-use pageferry_emulator::{Config, Emulator, Request};
+use pageferry_emulator::{Config, Emulator, Request, ShiftedClock, SystemClock};
 use pageferry_store::{Fence, LeaseId, PageData, Target};
+use serde::{Deserialize, Serialize};
 
 use crate::tls;
 
@@ -34,6 +36,50 @@ pub fn blob_with(url: &str, side: Side, options: Options) -> PageBlob {
     let credential =
         Credential::resolve(&address, side, &|_| None, &Flags::default()).expect("the development account");
     PageBlob::new(address, &credential, options).expect("a blob")
+}
+
+/// What the service is told, a line each.
+#[derive(Debug, Deserialize, Serialize)]
+enum Order {
+    Faults(FaultScript),
+    Stats,
+    Advance(Duration),
+}
+
+/// What was asked of the service.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Counted {
+    /// How many requests.
+    pub requests: u64,
+    /// How many of them were refused.
+    pub refused: u64,
+    /// Bytes of their bodies, also of those that were refused.
+    pub received: u64,
+    /// Bytes of the bodies of the answers.
+    pub sent: u64,
+}
+
+impl Counted {
+    /// What came on top of what had been counted `before`.
+    #[must_use]
+    pub fn since(self, before: Counted) -> Counted {
+        Counted {
+            requests: self.requests - before.requests,
+            refused: self.refused - before.refused,
+            received: self.received - before.received,
+            sent: self.sent - before.sent,
+        }
+    }
+
+    /// What all operations have in common.
+    pub fn total(stats: &BTreeMap<String, Counted>) -> Counted {
+        stats.values().fold(Counted::default(), |sum, one| Counted {
+            requests: sum.requests + one.requests,
+            refused: sum.refused + one.refused,
+            received: sum.received + one.received,
+            sent: sum.sent + one.sent,
+        })
+    }
 }
 
 /// The emulator, in a process of its own that ends with this value.
@@ -66,10 +112,30 @@ impl Service {
     /// # Panics
     /// Where the service is gone.
     pub fn set_faults(&mut self, script: &FaultScript) {
-        let script = serde_json::to_string(script).expect("a script");
+        self.order(&Order::Faults(script.clone()));
+    }
+
+    /// What was asked of it so far, by operation; those never asked for are missing.
+    ///
+    /// # Panics
+    /// Where the service is gone.
+    pub fn stats(&mut self) -> BTreeMap<String, Counted> {
+        serde_json::from_str(&self.order(&Order::Stats)).expect("counts")
+    }
+
+    /// The service's clock moves on: leases run out, and nobody has to wait for it.
+    ///
+    /// # Panics
+    /// Where the service is gone.
+    pub fn advance(&mut self, by: Duration) {
+        self.order(&Order::Advance(by));
+    }
+
+    fn order(&mut self, order: &Order) -> String {
+        let order = serde_json::to_string(order).expect("an order");
         let orders = self.child.stdin.as_mut().expect("a pipe");
-        writeln!(orders, "{script}").and_then(|()| orders.flush()).expect("the service listens");
-        assert_eq!(line(&mut self.answers), "done");
+        writeln!(orders, "{order}").and_then(|()| orders.flush()).expect("the service listens");
+        line(&mut self.answers)
     }
 
     /// The service's process.
@@ -130,7 +196,8 @@ pub async fn served() {
     // Credentials are sent and not looked at, so that the container can be made here without any.
     let config = Config { auth: false, ..Config::default() };
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let running = Emulator::start(pageferry_emulator::Options { listen, config, ..Default::default() });
+    let clock = Arc::new(ShiftedClock::over(Arc::new(SystemClock)));
+    let running = Emulator::start(pageferry_emulator::Options { listen, config, clock, ..Default::default() });
     let running = running.await.expect("the emulator starts");
     let container = Request::new("PUT", "/devstoreaccount1/disks?restype=container");
     let made = running.service().handle(container.header("x-ms-version", "2021-12-02").with_body(Bytes::new())).await;
@@ -142,7 +209,15 @@ pub async fn served() {
     let service = running.service().clone();
     let orders = tokio::task::spawn_blocking(move || {
         for order in std::io::stdin().lines().map_while(Result::ok) {
-            service.set_faults(serde_json::from_str(&order).expect("a script"));
+            match serde_json::from_str(&order).expect("an order") {
+                Order::Faults(script) => service.set_faults(script),
+                Order::Advance(by) => assert!(service.clock().shift(by), "a clock that can be moved"),
+                Order::Stats => {
+                    let stats = serde_json::to_value(service.stats()).expect("counts");
+                    println!("{}", stats["operations"]);
+                    continue;
+                }
+            }
             println!("done");
         }
     });
@@ -217,4 +292,13 @@ pub async fn take(blob: &PageBlob, disk_bytes: u64) {
             let _ = renewed.renew(&fence().lease).await;
         }
     });
+}
+
+/// Frees the memory that the service needs for a blob under [`fence`].
+///
+/// # Panics
+/// Where the service refuses it.
+pub async fn discard(blob: &PageBlob, disk_bytes: u64) {
+    let whole = PageRange::whole(Pages::new(disk_bytes / PAGE_BYTES)).expect("some pages");
+    blob.clear(whole, &fence()).await.expect("a clear");
 }

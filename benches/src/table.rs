@@ -133,8 +133,8 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Beside what cargo builds.
-fn target_dir() -> std::path::PathBuf {
+/// Where benches put their results: beside what cargo builds.
+pub fn target_dir() -> std::path::PathBuf {
     let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     std::env::var_os("CARGO_TARGET_DIR").map_or(own, Into::into).join("bench")
 }
