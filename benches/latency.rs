@@ -8,6 +8,7 @@
 //! What the limit is on can be missed for two reasons, and there are rows that tell them apart. If pacing is at fault, a
 //! fixed number in flight does better, and the engine with a delay does worse than without. If what the engine does with
 //! each byte is, it does as badly without any delay, and its processor time is above that of the sockets.
+//! A last row takes the processors out of it: with a byte budget so small that 80 ms bind and nothing else.
 //!
 //! `cargo bench -p pageferry-benches --bench latency [-- SECONDS]`, the length of each run
 
@@ -32,6 +33,9 @@ use pageferry_transfer::Budget;
 const DISK_BYTES: u64 = 8 << 30;
 
 const PIECE_BYTES: u64 = 4 << 20;
+
+/// With so small a budget the delay binds, and not the processors.
+const SMALL_BYTES: u64 = 32 << 20;
 
 /// How long the beginning takes that is left out of the steady state.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -95,8 +99,8 @@ impl Bench {
     async fn measure(&mut self, table: &mut Table, millis: u64, lanes: usize, length: Duration) {
         let (before, _) = self.raw(0, lanes).await;
         let (delayed, raw_work) = self.raw(millis, lanes).await;
-        let engine = self.engine(millis, length, &|| Pacer::new(Adaptive::default())).await;
-        let fixed = self.engine(millis, length, &|| Pacer::new(Fixed(lanes))).await;
+        let engine = self.engine(millis, length, Budget::default(), &|| Pacer::new(Adaptive::default())).await;
+        let fixed = self.engine(millis, length, Budget::default(), &|| Pacer::new(Fixed(lanes))).await;
         let (after, _) = self.raw(0, lanes).await;
         let raw = f64::midpoint(before, after);
         let wait = Duration::from_millis(2 * millis).as_secs_f64();
@@ -124,6 +128,14 @@ impl Bench {
             }
         }
         table.against(format!("{at}: the same with {lanes} in flight at either end"), fixed.whole, "MiB/s", achievable);
+        if millis == 80 {
+            let budget = Budget { bytes: SMALL_BYTES, ..Budget::default() };
+            let small = self.engine(millis, length, budget, &|| Pacer::new(Adaptive::default())).await;
+            let bound = raw.min(mib(SMALL_BYTES) / wait);
+            let what = format!("{at}: byte budget {} MiB", mib(SMALL_BYTES));
+            table.against(format!("{what}, whole run"), small.whole, "MiB/s", bound);
+            table.against(format!("{what}, after two seconds"), small.steady, "MiB/s", bound);
+        }
         // A run that ended with the disk before ten seconds shows its beginning, and is judged without it.
         let judged_whole = engine.taken >= LONG;
         let rows = [("whole run", engine.whole, judged_whole), ("after two seconds", engine.steady, !judged_whole)];
@@ -138,7 +150,13 @@ impl Bench {
     }
 
     /// Moves the disk with a pacer that knows nothing yet.
-    async fn engine(&mut self, millis: u64, length: Duration, pacer: &(dyn Fn() -> Pacer + Sync)) -> Rates {
+    async fn engine(
+        &mut self,
+        millis: u64,
+        length: Duration,
+        budget: Budget,
+        pacer: &(dyn Fn() -> Pacer + Sync),
+    ) -> Rates {
         let (name, cleared) = self.target().await;
         let options = || Options { pacer: Some(Arc::new(pacer())), ..Options::default() };
         let target = Arc::new(blob_with(&self.service.url(&name), Side::Target, options()));
@@ -146,7 +164,7 @@ impl Bench {
         // Blobs learn of the service what they keep: each run begins with new ones.
         let disk = Arc::new(blob_with(&self.service.url("disk"), Side::Source, options()));
         let used = self.used();
-        let moved = copy(&disk, View::Base, &target, dense(DISK_BYTES), Budget::default(), Some(length)).await;
+        let moved = copy(&disk, View::Base, &target, dense(DISK_BYTES), budget, Some(length)).await;
         let work = self.used().since(used, moved.progress.written_bytes);
         self.delay(0);
         discard(&cleared, DISK_BYTES).await;
