@@ -49,7 +49,8 @@ const WRITTEN_KIB: u64 = 30_208;
 const FREED_RUNS: usize = 567;
 const FREED_KIB: u64 = 9421;
 
-/// No gap is filled that is longer than this, in blocks.
+/// No gap is filled that is longer than this, in blocks. What was in use farther from every change is made as the first block
+/// of each extent, so that no two clears have a hole between them where there was none.
 const NEAR: u64 = 128;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -159,8 +160,10 @@ impl Day {
         }
         changed.size(dice, true, WRITTEN_KIB);
         changed.size(dice, false, FREED_KIB);
-        let near: Vec<(u64, u64)> =
+        let mut near: Vec<(u64, u64)> =
             changed.runs.iter().map(|(start, (end, _))| (start.saturating_sub(NEAR), end + NEAR)).collect();
+        near.extend(used.iter().map(|(start, _)| (*start, *start + 1)));
+        near.sort_unstable();
         let used = near_only(&used, &near);
         let of =
             |kind| changed.runs.iter().filter(|run| run.1.1 == kind).map(|(start, (end, _))| (*start, *end)).collect();
