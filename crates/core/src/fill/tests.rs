@@ -105,7 +105,9 @@ fn a_step_that_is_bound_by_bytes_is_left_alone() {
 #[test]
 fn clears_that_are_sent_as_one_pay_once() {
     assert_eq!(whole("o=o=o=####=#", 2, 0), "o=o=o=####+#", "four requests pay for five pages");
-    assert_eq!(whole("o.o.o.####=#", 2, 0), "o.o.o.####=#", "two do not");
+    for picture in ["o.o.o.####=#", ".o.o.o.####=#"] {
+        assert_eq!(whole(picture, 2, 0), picture, "two do not");
+    }
 }
 
 #[test]
