@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_core::{Pages, SnapshotId};
-use pageferry_emulator::{Config, Variants};
 use pageferry_replicate::event::Events;
 use pageferry_replicate::plan::Plan;
 use pageferry_replicate::{Event, Fill};
@@ -90,96 +89,6 @@ async fn a_short_difference_is_sent_as_it_is() {
         let report = process.sync_alive("disk", "backup", Want::Next).await.unwrap();
         assert_eq!(report.steps[0].filled_bytes > 0, filled, "{runs_min}");
         assert_eq!(report.steps[0].written_bytes > 52 * 512, filled, "{runs_min}");
-    }
-}
-
-/// A disk with single written pages apart from each other, copied, that then frees most of them and keeps one.
-async fn freed(variants: Variants) -> Arc<World> {
-    let world = World::with(Config { variants, ..Config::default() }).await;
-    world.make("disk", 400).await;
-    for page in (0..80).step_by(4).chain([399]) {
-        world.write("disk", page, page + 1, 1).await;
-    }
-    world.snapshot("disk").await;
-    world.process().sync_alive("disk", "backup", Want::Next).await.unwrap();
-    for page in (0..80).step_by(4).filter(|page| *page != 40) {
-        world.clear("disk", page, page + 1).await;
-    }
-    world.write("disk", 62, 63, 2).await;
-    world.snapshot("disk").await;
-    world
-}
-
-/// What services may do with a clear of nothing, and how coarsely they may tell.
-fn kinds() -> [Variants; 4] {
-    let of = |clear_of_empty_reported, diff_granularity, list_granularity| Variants {
-        clear_of_empty_reported,
-        diff_granularity,
-        list_granularity,
-        ..Variants::default()
-    };
-    [of(true, 1, 1), of(false, 1, 1), of(true, 8, 1), of(true, 1, 8)]
-}
-
-#[tokio::test(start_paused = true)]
-async fn clears_are_joined_over_what_holds_nothing_and_the_gate_reads_nothing_for_it() {
-    for variants in kinds() {
-        let mut told = Vec::new();
-        for fill in [false, true] {
-            let world = freed(variants.clone()).await;
-            let (mut process, notes) = noting(filling(world.process(), 8));
-            process.options.fill = process.options.fill.filter(|_| fill);
-            let planned = plan(&process.engine("disk", "backup"), &Want::Next).await.unwrap();
-            let Plan::Step { planned, unfilled, .. } = planned else { panic!("{planned:?}") };
-            let report = process.sync_alive("disk", "backup", Want::Next).await.unwrap();
-            let step = &report.steps[0];
-            assert_eq!(step.cleared_bytes, planned.clear_pages.bytes(), "what is planned is sent");
-            assert_eq!(step.requests, 2 * planned.write_requests + planned.clear_requests);
-            let exact = variants.diff_granularity == 1 && variants.list_granularity == 1;
-            if fill && exact {
-                assert_eq!((unfilled.clear_requests, planned.clear_requests), (19, 3), "one on each side of a page");
-                assert_eq!(planned.clear_pages, Pages::new(37 + 17 + 13));
-            }
-            assert!(planned.clear_requests <= unfilled.clear_requests);
-            told.push(notes.lock().unwrap().clone());
-            assert_eq!(world.proven_points("backup").await.len(), 2, "{variants:?}");
-            let there = world.raw("GET", "disks/disk?comp=pagelist", &[], &[]).await;
-            let here = world.raw("GET", "disks/backup?comp=pagelist", &[], &[]).await;
-            assert!(there.body.into_bytes() == here.body.into_bytes() || !exact, "{variants:?}");
-        }
-        let read = |notes: &[String]| -> u64 {
-            notes.iter().flat_map(|note| note.split(' ')).find_map(|word| word.parse().ok()).unwrap_or(0)
-        };
-        assert!(read(&told[1]) <= read(&told[0]), "joining makes nothing doubtful: {told:?}");
-        assert!(variants.list_granularity > 1 || variants.diff_granularity > 1 || told[1].is_empty(), "{told:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_run_that_goes_on_clears_what_is_left() {
-    for variants in kinds() {
-        for fatal in 0.. {
-            let world = freed(variants.clone()).await;
-            let mut first = filling(
-                world.process_with(move |n, _, _| if n == fatal { Fate::DeathAfter } else { Fate::Answered }),
-                8,
-            );
-            first.options.budget.requests = 1;
-            first.options.watermark_every = std::time::Duration::from_millis(1);
-            if first.sync("disk", "backup", Want::Next).await.is_some() {
-                assert!(fatal > 10, "{fatal} requests");
-                break;
-            }
-            let second = world.process();
-            let planned = plan(&second.engine("disk", "backup"), &Want::Next).await.unwrap();
-            let report = second.sync_alive("disk", "backup", Want::Next).await.unwrap();
-            if let (Plan::Step { planned, .. }, [step]) = (planned, &report.steps[..]) {
-                // Before the lease is taken it is not sure that what the first run has said is durable.
-                assert!(step.cleared_bytes <= planned.clear_pages.bytes(), "{fatal}");
-                assert!(planned.clear_requests <= 19, "{fatal}: {planned:?}");
-            }
-            assert_eq!(world.proven_points("backup").await.len(), 2, "{fatal}");
-        }
     }
 }
 

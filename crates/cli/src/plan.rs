@@ -72,9 +72,7 @@ struct Planned {
     clear_requests: u64,
     /// Of what is written, what did not change and is written again to need fewer requests; and what that saves.
     filled_bytes: u64,
-    joined_bytes: u64,
     saved_requests: u64,
-    saved_clears: u64,
     saved_ms: u64,
     at_least_ms: u64,
     limit: Limit,
@@ -105,9 +103,7 @@ impl Planned {
             clear_bytes: 0,
             clear_requests: 0,
             filled_bytes: 0,
-            joined_bytes: 0,
             saved_requests: 0,
-            saved_clears: 0,
             saved_ms: 0,
             at_least_ms: 0,
             limit: Limit::BytesPerSecond,
@@ -151,8 +147,6 @@ impl Planned {
         self.limit_of = limits.to_string();
         let (without, _) = limits.least(unfilled.write_pages.bytes(), unfilled.requests());
         self.filled_bytes = self.write_bytes.saturating_sub(unfilled.write_pages.bytes());
-        self.joined_bytes = self.clear_bytes.saturating_sub(unfilled.clear_pages.bytes());
-        self.saved_clears = unfilled.clear_requests.saturating_sub(left.clear_requests);
         self.saved_requests = unfilled.requests().saturating_sub(left.requests());
         self.saved_ms = millis(without.saturating_sub(time));
     }
@@ -182,15 +176,14 @@ impl Display for Planned {
         writeln!(f, "disk      {}", bytes(self.disk_bytes))?;
         writeln!(f, "changed   {} in {}", bytes(self.changed_bytes), count(self.changed_ranges, "range"))?;
         writeln!(f, "cleared   {} in {}", bytes(self.cleared_bytes), count(self.cleared_ranges, "range"))?;
-        let (write, clear) = (self.write_bytes - self.filled_bytes, self.clear_bytes - self.joined_bytes);
         if self.action == Action::Reseed {
             writeln!(f, "to do     write {} at most, clear {}", bytes(self.write_bytes), bytes(self.clear_bytes))?;
-        } else if (write, clear) != (self.changed_bytes, self.cleared_bytes) {
+        } else if (self.write_bytes - self.filled_bytes, self.clear_bytes) != (self.changed_bytes, self.cleared_bytes) {
             writeln!(
                 f,
                 "to do     write {}, clear {}: an earlier run has done a part, or left something to set right",
-                bytes(write),
-                bytes(clear)
+                bytes(self.write_bytes - self.filled_bytes),
+                bytes(self.clear_bytes)
             )?;
         }
         if self.filled_bytes > 0 {
@@ -198,16 +191,8 @@ impl Display for Planned {
                 f,
                 "filling   {} that did not change, to save {} and {}",
                 bytes(self.filled_bytes),
-                count(self.saved_requests - self.saved_clears, "write"),
+                count(self.saved_requests, "request"),
                 duration(Duration::from_millis(self.saved_ms))
-            )?;
-        }
-        if self.saved_clears > 0 {
-            writeln!(
-                f,
-                "joining   clears over {} that hold nothing, to save {}",
-                bytes(self.joined_bytes),
-                count(self.saved_clears, "clear")
             )?;
         }
         let (writes, clears) = (self.write_requests, self.clear_requests);

@@ -6,15 +6,13 @@
 //! snapshot has it allocated, and nothing where not.
 //!
 //! Where that pays, short gaps between writes are filled ([`crate::fill`]): the pages of a gap are treated as written by the
-//! difference, and only the name of the difference and its size know better. And there, neighbouring clears become one where
-//! nothing lies between them ([`crate::joint`]).
+//! difference, and only the name of the difference and its size know better.
 //!
 //! Four lists are walked side by side. [`Draft`] says which of them it wants next and does no I/O, so that plans of any
 //! length are made while the lists arrive and in the memory of one change of each.
 
 use crate::change::{Canon, Change, DiffError, Kind};
 use crate::fill::Filler;
-use crate::joint::Joint;
 use crate::page::{PageRange, Pages};
 use crate::plan::{ChunkPolicy, Cutter, PlanDigest, PlanSummary};
 use crate::walk::{Stretch, Walk};
@@ -37,7 +35,6 @@ pub struct Draft {
     walk: Walk<4>,
     bounds: Bounds,
     filler: Filler<Stretch<4>>,
-    joint: Joint,
     cutter: Cutter,
     /// Counting needs whole runs, which stretches must be joined again to give.
     planned: Canon,
@@ -63,8 +60,7 @@ pub struct Bounds {
     pub watermark: Pages,
     /// How requests are cut.
     pub chunks: ChunkPolicy,
-    /// The longest gap to fill, in pages; none for none, and then clears are not joined either. Both need the list of what is
-    /// allocated.
+    /// The longest gap to fill, in pages; none for none. Filling needs the list of what is allocated.
     pub gap_max: Pages,
     /// Whether [`HELD`] is listed, so that its silence means something.
     pub compared: bool,
@@ -88,7 +84,7 @@ pub struct Tally {
     pub difference: PlanSummary,
     /// What is left to do: without what an interrupted run has done, with what it must set right.
     pub planned: PlanSummary,
-    /// The same, had no gap been filled and no clear been joined.
+    /// The same, had no gap been filled.
     pub unfilled: PlanSummary,
     /// The name of the source's difference.
     pub digest: PlanDigest,
@@ -101,7 +97,6 @@ impl Draft {
             walk: Walk::new(),
             bounds,
             filler: Filler::new(bounds.gap_max),
-            joint: Joint::default(),
             cutter: Cutter::new(bounds.chunks),
             planned: Canon::default(),
             unfilled: Canon::default(),
@@ -179,15 +174,9 @@ impl Draft {
             let change = self.difference.push(Change { kind, range: stretch.range })?;
             self.tally.difference(change, &self.bounds.chunks);
         }
-        let decided = decide(stretch, &self.bounds, filled);
-        if decided.is_none_or(|change| change.kind == Kind::Write) {
-            let written = decided.is_some() || stretch.says[SOURCE] == Some(Kind::Write);
-            self.joint.pass(written || stretch.says[ALLOCATED].is_some());
-        }
-        if let Some(change) = decided {
-            let sent = self.joined(change);
-            self.cutter.push(sent);
-            let whole = self.planned.push(sent)?;
+        if let Some(change) = decide(stretch, &self.bounds, filled) {
+            self.cutter.push(change);
+            let whole = self.planned.push(change)?;
             self.tally.planned(whole, &self.bounds.chunks);
             if self.bounds.gap_max > Pages::ZERO && !filled {
                 let whole = self.unfilled.push(change)?;
@@ -196,27 +185,12 @@ impl Draft {
         }
         Ok(())
     }
-
-    /// The change as it is sent: a clear reaches back to the one before it where that saves a request. Without the list of
-    /// what is allocated nobody knows what lies between.
-    fn joined(&mut self, change: Change) -> Change {
-        if change.kind == Kind::Write || self.bounds.gap_max == Pages::ZERO {
-            return change;
-        }
-        let start = self.joint.clear(change.range, &self.bounds.chunks).unwrap_or(change.range.start());
-        PageRange::new(start, change.range.end()).map_or(change, Change::clear)
-    }
 }
 
 impl Tally {
     /// The pages in filled gaps.
     pub fn filled(&self) -> Pages {
         self.planned.write_pages.saturating_sub(self.unfilled.write_pages)
-    }
-
-    /// The pages between joined clears.
-    pub fn joined(&self) -> Pages {
-        self.planned.clear_pages.saturating_sub(self.unfilled.clear_pages)
     }
 
     fn difference(&mut self, change: Option<Change>, chunks: &ChunkPolicy) {
@@ -254,11 +228,108 @@ fn decide(stretch: Stretch<4>, bounds: &Bounds, filled: bool) -> Option<Change> 
     match says[OWN] {
         // What an interrupted run has filled looks so, and is as durable as what it has written.
         Some(Kind::Write) if filled && !missed => left(Kind::Write),
-        // What an interrupted run has cleared between two clears looks so. The tracker and both lists say that it is nothing.
-        Some(Kind::Clear) if bounds.compared && !missed && says[ALLOCATED].is_none() => None,
         own => (filled || own.is_some() || missed).then_some(Change { kind, range }),
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn stretch(source: Option<Kind>, own: Option<Kind>, allocated: bool) -> Stretch<4> {
+        let range = PageRange::new(Pages::new(10), Pages::new(20)).unwrap();
+        let listed = allocated.then_some(Kind::Write);
+        Stretch { range, says: [source, own, listed, listed] }
+    }
+
+    #[test]
+    fn the_source_decides_above_the_watermark_and_the_snapshot_where_only_the_target_changed() {
+        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
+        let (write, clear) = (Some(Kind::Write), Some(Kind::Clear));
+        let bounds = |watermark| Bounds { watermark: Pages::new(watermark), compared: true, ..Bounds::default() };
+        let at = |watermark, stretch| decide(stretch, &bounds(watermark), false);
+        assert_eq!(at(0, stretch(write, clear, true)), Some(Change::write(range(10, 20))));
+        assert_eq!(at(15, stretch(clear, None, false)), Some(Change::clear(range(15, 20))));
+        assert_eq!(at(20, stretch(write, write, true)), None);
+        assert_eq!(at(99, stretch(None, write, true)), Some(Change::write(range(10, 20))));
+        assert_eq!(at(99, stretch(None, write, false)), Some(Change::clear(range(10, 20))));
+        assert_eq!(at(0, stretch(None, None, true)), None);
+        let missed = |allocated, held| Stretch { says: [None, None, allocated, held], ..stretch(None, None, true) };
+        assert_eq!(at(99, missed(write, None)), Some(Change::write(range(10, 20))), "lost without a trace");
+        assert_eq!(at(99, missed(None, write)), Some(Change::clear(range(10, 20))), "there without a trace");
+        let unread = Bounds { compared: false, ..bounds(0) };
+        assert_eq!(decide(missed(write, None), &unread, false), None, "a list that is not read says nothing");
+    }
+
+    #[test]
+    fn a_filled_gap_is_written_unless_an_interrupted_run_has_done_so() {
+        let bounds = Bounds { watermark: Pages::new(15), compared: true, ..Bounds::default() };
+        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
+        let filled = |own, held| {
+            let says = [None, own, Some(Kind::Write), held];
+            decide(Stretch { range: range(10, 20), says }, &bounds, true)
+        };
+        let (write, clear) = (Some(Kind::Write), Some(Kind::Clear));
+        assert_eq!(filled(write, write), Some(Change::write(range(15, 20))));
+        for (own, held) in [(None, write), (clear, write), (clear, None), (write, None), (None, None)] {
+            assert_eq!(filled(own, held), Some(Change::write(range(10, 20))), "{own:?} {held:?}");
+        }
+    }
+
+    /// The plan of lists over pages: what is sent, and what it amounts to.
+    fn drawn(lists: [&[Change]; 4], bounds: Bounds) -> (Vec<Change>, Tally) {
+        let mut lists = lists.map(|list| list.iter().copied());
+        let (mut draft, mut sent) = (Draft::new(bounds), Vec::new());
+        loop {
+            while let Some(list) = draft.wants() {
+                draft.give(list, lists[list].next()).unwrap();
+            }
+            match draft.next().unwrap() {
+                Drawn::Request(change) => sent.push(change),
+                Drawn::Wanting => {}
+                Drawn::End => return (sent, draft.tally().clone()),
+            }
+        }
+    }
+
+    #[test]
+    fn filling_changes_what_is_sent_and_not_what_the_difference_is_called() {
+        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
+        let source = [Change::write(range(0, 1)), Change::write(range(3, 4)), Change::write(range(40, 41))];
+        let allocated = [Change::write(range(0, 50))];
+        let plan = |gap| {
+            let bounds = Bounds { gap_max: Pages::new(gap), ..Bounds::default() };
+            drawn([&source, &[], &allocated, &[]], bounds)
+        };
+        let ((plain, without), (filled, with)) = (plan(0), plan(8));
+        assert_eq!(plain, source);
+        assert_eq!(filled, [Change::write(range(0, 4)), Change::write(range(40, 41))]);
+        assert_eq!(with.difference, without.difference);
+        assert_eq!(with.digest.clone().finish(), without.digest.clone().finish());
+        assert_eq!((without.unfilled, with.unfilled), (without.planned, without.planned));
+        assert_eq!((with.planned.write_requests, with.planned.write_pages), (2, Pages::new(5)));
+    }
+
+    #[test]
+    fn a_run_that_goes_on_fills_the_gaps_that_the_first_one_would_have_filled() {
+        let range = |a, b| PageRange::new(Pages::new(a), Pages::new(b)).unwrap();
+        let source: Vec<_> = (0..20).map(|run| Change::write(range(run * 4, run * 4 + 1))).collect();
+        let allocated = [Change::write(range(0, 100))];
+        let bounds = Bounds { gap_max: Pages::new(6), ..Bounds::default() };
+        let (first, _) = drawn([&source, &[], &allocated, &[]], bounds);
+        let whole = crate::Diff::new(first).unwrap();
+        for watermark in 0..90 {
+            let watermark = Pages::new(watermark);
+            // The first run has done everything below the watermark, and perhaps more.
+            for reach in [watermark, watermark + Pages::new(5)] {
+                let done = PageRange::new(Pages::ZERO, reach);
+                let own: Vec<_> = whole.changes().iter().filter_map(|change| change.clipped(done?)).collect();
+                let bounds = Bounds { watermark, compared: true, ..bounds };
+                let (second, _) = drawn([&source, &own, &allocated, &allocated], bounds);
+                let rest = PageRange::new(watermark, Pages::END).unwrap();
+                let left: Vec<_> = whole.changes().iter().filter_map(|change| change.clipped(rest)).collect();
+                assert_eq!(crate::Diff::new(second).unwrap().changes(), left, "{watermark:?} {reach:?}");
+            }
+        }
+    }
+}

@@ -12,7 +12,6 @@
 use std::collections::VecDeque;
 
 use crate::change::Kind;
-use crate::joint::Joint;
 use crate::page::{PageRange, Pages};
 use crate::plan::ChunkPolicy;
 
@@ -25,9 +24,8 @@ pub struct Filler<T> {
     open: Option<(Pages, Pages)>,
     gap: VecDeque<T>,
     decided: VecDeque<(T, bool)>,
-    /// The end of the last write, filled or not.
-    written: Option<Pages>,
-    joint: Joint,
+    /// The last change that was counted.
+    last: Option<(Kind, Pages)>,
     requests: u64,
     write_pages: u64,
 }
@@ -41,8 +39,7 @@ impl<T> Filler<T> {
             open: None,
             gap: VecDeque::new(),
             decided: VecDeque::new(),
-            written: None,
-            joint: Joint::default(),
+            last: None,
             requests: 0,
             write_pages: 0,
         }
@@ -52,9 +49,6 @@ impl<T> Filler<T> {
     pub fn push(&mut self, stretch: T, range: PageRange, said: Option<Kind>, allocated: bool) {
         if self.open.is_some_and(|(_, reached)| reached != range.start()) {
             self.close(false);
-        }
-        if said != Some(Kind::Clear) {
-            self.joint.pass(allocated || said.is_some());
         }
         match said {
             Some(kind) => {
@@ -104,25 +98,22 @@ impl<T> Filler<T> {
         {
             self.write_pages += (reached - start).count();
             // What follows is in the same request.
-            self.written = Some(reached);
+            self.last = Some((Kind::Write, reached));
         }
         self.decided.extend(self.gap.drain(..).map(|stretch| (stretch, filled)));
     }
 
-    /// Counts a change as the requests that it takes beside those before it, clears joined as they are sent.
+    /// Counts a change as the requests that it takes beside those before it.
     fn count(&mut self, kind: Kind, range: PageRange) {
         let cell = match kind {
             Kind::Write => self.chunks.write_max.count(),
             Kind::Clear => self.chunks.clear_max.count(),
         };
         let (first, last) = (range.start().count() / cell, (range.end().count() - 1) / cell);
-        let goes_on = match kind {
-            Kind::Write => self.written == Some(range.start()) && !range.start().count().is_multiple_of(cell),
-            Kind::Clear => self.joint.clear(range, &self.chunks).is_some(),
-        };
+        let goes_on = self.last == Some((kind, range.start())) && !range.start().count().is_multiple_of(cell);
         self.requests += last - first + u64::from(!goes_on);
+        self.last = Some((kind, range.end()));
         if kind == Kind::Write {
-            self.written = Some(range.end());
             self.write_pages += range.pages().count();
         }
     }

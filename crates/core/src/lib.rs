@@ -9,7 +9,6 @@
 pub mod change;
 pub mod draft;
 pub mod fill;
-pub mod joint;
 pub mod limits;
 pub mod lineage;
 pub mod names;

@@ -17,7 +17,7 @@ use crate::planning::source_difference;
 use crate::run::Task;
 use crate::take::Touched;
 
-/// When gaps between writes are filled, and clears joined.
+/// When gaps between writes are filled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fill {
     /// How many runs a difference must have. One that is sent within a second is not worth listing what is allocated.
@@ -34,7 +34,7 @@ impl Fill {
 /// What was decided.
 #[derive(Debug)]
 pub struct Filling {
-    /// The longest gap to fill; none for none, and then clears are not joined either.
+    /// The longest gap to fill; none for none.
     pub gap_max: Pages,
     /// The source's difference, where it had to be looked into.
     pub difference: Option<Listing>,
