@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
-use pageferry_store::{ErrorKind, LeaseId, PageData, Source, Target};
+use pageferry_store::{ErrorKind, LeaseId, PageData, Pass, Source, Target};
 use tokio::time::Instant;
 
 use super::mock::{Step, answer, done, error, refused, reset};
@@ -311,4 +311,27 @@ async fn a_long_clear_that_runs_out_of_time_twice_is_halved() {
     assert_eq!(ranges, [whole, whole, first, second, second, "bytes=8388608-12582911", "bytes=12582912-16777215"]);
     assert!(receipt.unknown_at.is_some(), "the one that timed out may still be applied");
     assert_eq!((receipt.attempts, receipt.refused), (7, 4));
+}
+
+#[tokio::test]
+async fn what_the_service_fetches_itself_is_fenced_like_any_write() {
+    let (blob, mock) = blob([done(201).header("x-ms-content-crc64", "u661BimQ84c=").into()]);
+    let pass = Pass { url: "https://a.example/c/d?snapshot=1&sig=x".into(), authorization: Some("Bearer t".into()) };
+    let (crc, _) = blob.write_from(range(8, 9), &pass, &fence()).await.unwrap();
+    assert_eq!(crc, Some(pageferry_store::crc::crc64(&[b'a'; 512])));
+    let seen = mock.only();
+    assert_eq!(seen.query(), "comp=page&timeout=30");
+    for (name, value) in [
+        ("x-ms-page-write", "update"),
+        ("x-ms-copy-source", "https://a.example/c/d?snapshot=1&sig=x"),
+        ("x-ms-copy-source-authorization", "Bearer t"),
+        ("x-ms-source-range", "bytes=4096-4607"),
+        ("range", "bytes=4096-4607"),
+        ("content-length", "0"),
+        ("x-ms-if-sequence-number-eq", "7"),
+        ("x-ms-lease-id", LEASE),
+    ] {
+        assert_eq!(seen.header(name), value, "{name}");
+    }
+    assert!(seen.body.is_empty());
 }
