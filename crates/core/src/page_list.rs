@@ -4,7 +4,7 @@
 //! out in the order of the document, since writes and clears are interleaved by address there. And a list that is cut
 //! short is an error, never a short list: pages missing from it would be missing from the backup.
 //!
-//! [`document`] understands XML in general; [`plain`] reads entries spelt as the service spells them, which is nearly all.
+//! `document` understands XML in general; `plain` reads entries spelt as the service spells them, which is nearly all.
 
 mod document;
 mod plain;

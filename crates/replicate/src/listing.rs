@@ -1,6 +1,6 @@
 //! Page lists and differences as one sequence, however the service cuts its answers.
 //!
-//! A task asks a few answers ahead of the reader ([`ahead`]), so that nothing ever holds a whole list and the first page
+//! A task asks a few answers ahead of the reader (`ahead`), so that nothing ever holds a whole list and the first page
 //! can move before a list is complete. What arrives is checked: contradictions, going back and sizes that change under way
 //! are errors.
 

@@ -182,7 +182,7 @@ pub trait Source: Send + Sync + 'static {
     /// What lets another service read `view` by itself.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where nothing does.
+    /// [`ErrorKind::Invalid`] where nothing does.
     fn pass(&self, view: &View) -> impl Future<Output = Result<Pass, StoreError>> + Send {
         let _ = view;
         let cause = "no other service can read it";
@@ -198,8 +198,8 @@ pub trait Source: Send + Sync + 'static {
     /// One page of a page list or difference.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) asks for a smaller window; a body that ends early is
-    /// [`ErrorKind::Transient`](crate::ErrorKind::Transient) after its retries, never a short answer.
+    /// [`ErrorKind::TimedOut`] asks for a smaller window; a body that ends early is
+    /// [`ErrorKind::Transient`] after its retries, never a short answer.
     fn list(&self, ask: &Ask) -> impl Future<Output = Result<Answer, StoreError>> + Send;
 
     /// The bytes of `range`, at most 4 MiB, verified against the service's checksum.
@@ -214,13 +214,13 @@ pub trait Source: Send + Sync + 'static {
 /// Writes one page blob.
 ///
 /// Methods that take `if_match` are not repeated after an answer was lost: they fail with
-/// [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), and the caller looks before it decides.
+/// [`ErrorKind::Unknown`], and the caller looks before it decides.
 pub trait Target: Source {
     /// Makes an empty page blob that carries `metadata`, if there is no blob yet (else
-    /// [`ErrorKind::Exists`](crate::ErrorKind::Exists)). Not repeated after a lost answer.
+    /// [`ErrorKind::Exists`]). Not repeated after a lost answer.
     fn create(&self, size: Pages, metadata: &Metadata) -> impl Future<Output = Result<Etag, StoreError>> + Send;
 
-    /// Takes the lease under an id of ours, or gives one we hold another length; [`ErrorKind::Busy`](crate::ErrorKind::Busy)
+    /// Takes the lease under an id of ours, or gives one we hold another length; [`ErrorKind::Busy`]
     /// if somebody else holds it. It changes no tag, so that under `if_match` it can be repeated.
     fn acquire(
         &self,
@@ -229,7 +229,7 @@ pub trait Target: Source {
         if_match: Option<&Etag>,
     ) -> impl Future<Output = Result<Receipt, StoreError>> + Send;
 
-    /// Extends the lease; [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if it is no longer ours. One that has run out can be
+    /// Extends the lease; [`ErrorKind::Fenced`] if it is no longer ours. One that has run out can be
     /// extended only while nobody has written or leased the blob since (REST: Lease Blob).
     fn renew(&self, lease: &LeaseId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
