@@ -8,7 +8,6 @@ use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 use crate::error::StoreError;
 use crate::pass::Pass;
 use crate::role::{Answer, Ask, Fence, LeaseId, PageData, Properties, Receipt, Snapshot, Source, Target, View};
-use crate::wrap::delegate;
 
 type Verdict = dyn Fn(&'static str, PageRange) -> Option<StoreError> + Send + Sync;
 
@@ -28,8 +27,16 @@ impl<T> Faulty<T> {
         Faulty { inner, verdict: Arc::new(verdict) }
     }
 
-    async fn wait(&self, what: &'static str, range: PageRange) -> Result<(), StoreError> {
-        (self.verdict)(what, range).map_or(Ok(()), Err)
+    async fn around<R>(
+        &self,
+        what: &'static str,
+        range: PageRange,
+        request: impl Future<Output = Result<R, StoreError>> + Send,
+    ) -> Result<R, StoreError> {
+        match (self.verdict)(what, range) {
+            Some(error) => Err(error),
+            None => request.await,
+        }
     }
 }
 
@@ -39,4 +46,4 @@ impl<T: fmt::Debug> fmt::Debug for Faulty<T> {
     }
 }
 
-delegate!(Faulty);
+crate::delegate!(Faulty);

@@ -13,7 +13,7 @@ pub mod memory;
 pub mod pass;
 pub mod role;
 pub mod slowed;
-mod wrap;
+pub mod wrap;
 
 pub use error::{ErrorKind, StoreError};
 pub use memory::Memory;

@@ -7,7 +7,6 @@ use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 use crate::error::StoreError;
 use crate::pass::Pass;
 use crate::role::{Answer, Ask, Fence, LeaseId, PageData, Properties, Receipt, Snapshot, Source, Target, View};
-use crate::wrap::delegate;
 
 /// A store whose reads, writes and clears each take `latency` longer.
 #[derive(Clone, Debug)]
@@ -22,10 +21,15 @@ impl<T> Slowed<T> {
         Slowed { inner, latency }
     }
 
-    async fn wait(&self, _what: &'static str, _range: PageRange) -> Result<(), StoreError> {
+    async fn around<R>(
+        &self,
+        _what: &'static str,
+        _range: PageRange,
+        request: impl Future<Output = Result<R, StoreError>> + Send,
+    ) -> Result<R, StoreError> {
         tokio::time::sleep(self.latency).await;
-        Ok(())
+        request.await
     }
 }
 
-delegate!(Slowed);
+crate::delegate!(Slowed);

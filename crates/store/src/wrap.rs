@@ -1,7 +1,34 @@
 //! The part of a wrapper that only passes on.
 
-/// Implements both roles for a wrapper with a field `inner` and a method `wait`, which is awaited before each page
-/// request and may refuse it.
+use crate::role::{Answer, Receipt};
+
+/// What a page request gives back, as far as a wrapper looks at it.
+pub trait Receipted: Send {
+    /// How it went; a listing does not say.
+    fn receipt(&self) -> Option<&Receipt>;
+}
+
+impl Receipted for Answer {
+    fn receipt(&self) -> Option<&Receipt> {
+        None
+    }
+}
+
+impl Receipted for Receipt {
+    fn receipt(&self) -> Option<&Receipt> {
+        Some(self)
+    }
+}
+
+impl<T: Send> Receipted for (T, Receipt) {
+    fn receipt(&self) -> Option<&Receipt> {
+        Some(&self.1)
+    }
+}
+
+/// Implements both roles for a wrapper with a field `inner` and a method `around`, which is given each page request with
+/// its name and range before it is sent. The types of both roles must be in scope.
+#[macro_export]
 macro_rules! delegate {
     ($wrapper:ident) => {
         impl<T: Source> Source for $wrapper<T> {
@@ -21,8 +48,7 @@ macro_rules! delegate {
                 self.inner.snapshots().await
             }
             async fn list(&self, ask: &Ask) -> Result<Answer, StoreError> {
-                self.wait("Get Page Ranges", ask.window).await?;
-                self.inner.list(ask).await
+                self.around("Get Page Ranges", ask.window, self.inner.list(ask)).await
             }
             async fn read(
                 &self,
@@ -30,8 +56,7 @@ macro_rules! delegate {
                 range: PageRange,
                 if_match: Option<&Etag>,
             ) -> Result<(PageData, Receipt), StoreError> {
-                self.wait("Get Blob", range).await?;
-                self.inner.read(view, range, if_match).await
+                self.around("Get Blob", range, self.inner.read(view, range, if_match)).await
             }
         }
 
@@ -74,8 +99,7 @@ macro_rules! delegate {
                 self.inner.resize(size, lease).await
             }
             async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
-                self.wait("Put Page", range).await?;
-                self.inner.write(range, data, fence).await
+                self.around("Put Page", range, self.inner.write(range, data, fence)).await
             }
             async fn write_from(
                 &self,
@@ -83,12 +107,10 @@ macro_rules! delegate {
                 from: &Pass,
                 fence: &Fence,
             ) -> Result<(Option<u64>, Receipt), StoreError> {
-                self.wait("Put Page From URL", range).await?;
-                self.inner.write_from(range, from, fence).await
+                self.around("Put Page From URL", range, self.inner.write_from(range, from, fence)).await
             }
             async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
-                self.wait("Put Page (clear)", range).await?;
-                self.inner.clear(range, fence).await
+                self.around("Put Page (clear)", range, self.inner.clear(range, fence)).await
             }
             async fn snapshot(
                 &self,
@@ -103,5 +125,3 @@ macro_rules! delegate {
         }
     };
 }
-
-pub(crate) use delegate;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
+use pageferry_store::wrap::Receipted;
 use pageferry_store::{
     Answer, Ask, Fence, LeaseId, PageData, Pass, Properties, Receipt, Snapshot, Source, StoreError, Target, View,
 };
@@ -98,14 +99,14 @@ impl Meter {
         UnderWay(&self.in_flight)
     }
 
-    fn enter(&self, what: Counts, range: PageRange, went: Result<&Receipt, &StoreError>) {
+    fn enter(&self, what: Counts, range: PageRange, went: Result<Option<&Receipt>, &StoreError>) {
         let (attempts, refused) = match went {
-            Ok(receipt) => (receipt.attempts, receipt.refused),
+            Ok(receipt) => receipt.map_or((0, 0), |receipt| (receipt.attempts, receipt.refused)),
             Err(error) => (error.failure().attempts, 0),
         };
         self.requests.fetch_add(attempts.into(), Ordering::Relaxed);
         self.refused.fetch_add(refused.into(), Ordering::Relaxed);
-        let Ok(receipt) = went else { return };
+        let Ok(Some(receipt)) = went else { return };
         if what == self.counts {
             self.bytes.fetch_add(range.bytes(), Ordering::Relaxed);
         }
@@ -124,125 +125,24 @@ impl<T> Metered<T> {
     pub(crate) fn new(inner: T, meter: &Arc<Meter>) -> Metered<T> {
         Metered { inner, meter: Arc::clone(meter) }
     }
-}
 
-impl<T: Source> Source for Metered<T> {
-    fn address(&self) -> String {
-        self.inner.address()
-    }
-
-    fn in_flight_max(&self) -> usize {
-        self.inner.in_flight_max()
-    }
-
-    async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
-        self.inner.properties(view).await
-    }
-
-    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
-        self.inner.snapshots().await
-    }
-
-    async fn list(&self, ask: &Ask) -> Result<Answer, StoreError> {
-        self.inner.list(ask).await
-    }
-
-    async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
-        self.inner.pass(view).await
-    }
-
-    async fn read(
+    /// Reads and writes are entered; lists and clears only pass.
+    async fn around<R: Receipted>(
         &self,
-        view: &View,
+        what: &'static str,
         range: PageRange,
-        if_match: Option<&Etag>,
-    ) -> Result<(PageData, Receipt), StoreError> {
+        request: impl Future<Output = Result<R, StoreError>> + Send,
+    ) -> Result<R, StoreError> {
+        let counts = match what {
+            "Get Blob" => Counts::Reads,
+            "Put Page" | "Put Page From URL" => Counts::Writes,
+            _ => return request.await,
+        };
         let _under_way = self.meter.begin();
-        let went = self.inner.read(view, range, if_match).await;
-        self.meter.enter(Counts::Reads, range, went.as_ref().map(|(_, receipt)| receipt));
+        let went = request.await;
+        self.meter.enter(counts, range, went.as_ref().map(Receipted::receipt));
         went
     }
 }
 
-impl<T: Target> Target for Metered<T> {
-    async fn create(&self, size: Pages, metadata: &Metadata) -> Result<Etag, StoreError> {
-        self.inner.create(size, metadata).await
-    }
-
-    async fn acquire(
-        &self,
-        lease: &LeaseId,
-        duration: Duration,
-        if_match: Option<&Etag>,
-    ) -> Result<Receipt, StoreError> {
-        self.inner.acquire(lease, duration, if_match).await
-    }
-
-    async fn renew(&self, lease: &LeaseId) -> Result<(), StoreError> {
-        self.inner.renew(lease).await
-    }
-
-    async fn change(&self, from: &LeaseId, to: &LeaseId) -> Result<Receipt, StoreError> {
-        self.inner.change(from, to).await
-    }
-
-    async fn release(&self, lease: &LeaseId) -> Result<(), StoreError> {
-        self.inner.release(lease).await
-    }
-
-    async fn break_now(&self) -> Result<(), StoreError> {
-        self.inner.break_now().await
-    }
-
-    async fn raise_sequence(&self, epoch: u64, lease: &LeaseId, if_match: &Etag) -> Result<Etag, StoreError> {
-        self.inner.raise_sequence(epoch, lease, if_match).await
-    }
-
-    async fn set_metadata(
-        &self,
-        metadata: &Metadata,
-        lease: &LeaseId,
-        if_match: Option<&Etag>,
-    ) -> Result<Etag, StoreError> {
-        self.inner.set_metadata(metadata, lease, if_match).await
-    }
-
-    async fn resize(&self, size: Pages, lease: &LeaseId) -> Result<Receipt, StoreError> {
-        self.inner.resize(size, lease).await
-    }
-
-    async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
-        let _under_way = self.meter.begin();
-        let went = self.inner.write(range, data, fence).await;
-        self.meter.enter(Counts::Writes, range, went.as_ref());
-        went
-    }
-
-    async fn write_from(
-        &self,
-        range: PageRange,
-        from: &Pass,
-        fence: &Fence,
-    ) -> Result<(Option<u64>, Receipt), StoreError> {
-        let _under_way = self.meter.begin();
-        let went = self.inner.write_from(range, from, fence).await;
-        self.meter.enter(Counts::Writes, range, went.as_ref().map(|(_, receipt)| receipt));
-        went
-    }
-
-    async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
-        self.inner.clear(range, fence).await
-    }
-
-    async fn snapshot(
-        &self,
-        lease: Option<&LeaseId>,
-        if_match: Option<&Etag>,
-    ) -> Result<(SnapshotId, Etag), StoreError> {
-        self.inner.snapshot(lease, if_match).await
-    }
-
-    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), StoreError> {
-        self.inner.delete_snapshot(snapshot).await
-    }
-}
+pageferry_store::delegate!(Metered);
