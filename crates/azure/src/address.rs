@@ -131,10 +131,10 @@ impl Address {
         is_loopback(&self.url)
     }
 
-    /// Whether the host is one through which the service hands out managed disks and their snapshots. Such hosts know
-    /// page lists, reads and page writes, and refuse conditional headers.
+    /// Whether the account is one through which the service hands out managed disks and their snapshots: no other can
+    /// have a hyphen in its name. Such accounts know page lists, reads and page writes, and refuse conditional headers.
     pub fn is_managed_disk(&self) -> bool {
-        !self.path_style && self.account.starts_with("md-")
+        self.account.starts_with("md-")
     }
 
     /// The URL of the container the blob is in.
@@ -314,6 +314,18 @@ mod tests {
             format!("{host}?snapshot=2026-05-16T20%3A11%3A11.0777366Z&{sas}")
         );
         assert!(!format!("{address:?} {address}").contains("CANARY"));
+    }
+
+    #[test]
+    fn a_managed_disk_may_be_on_this_machine() {
+        for (text, is_one) in [
+            ("http://127.0.0.1:10000/md-x1/abcdefghijkl/abcd?sv=1&sig=a", true),
+            ("http://localhost/md-impexp-x1/abcdefghijkl/abcd", true),
+            ("http://127.0.0.1:10000/devstoreaccount1/md-x1/abcd", false),
+            ("https://acct.blob.core.windows.net/md-x1/abcd", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().is_managed_disk(), is_one, "{text}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl TokenSource {
         transport::install_tls();
         // Where there are other sources to try, one that does not answer is not asked a second time.
         let retry = if sole { RetryOptions::default() } else { RetryOptions::none() };
-        let client = Transport::new(transport::general(1, Duration::from_secs(60))?);
+        let client = Transport::new(transport::general_client(1, Duration::from_secs(60))?);
         let client_options = ClientOptions { retry, transport: Some(client), ..ClientOptions::default() };
         Ok(match self.clone() {
             TokenSource::WorkloadIdentity { tenant, client, file } => {

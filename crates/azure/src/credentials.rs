@@ -2,7 +2,8 @@
 //!
 //! The order is from the most to the least specific: a SAS in the address; what the flags say; the environment of this
 //! side (`PAGEFERRY_SOURCE_…`, `PAGEFERRY_TARGET_…`); the general environment (`AZURE_…`), as far as it is about this
-//! account; on this machine, the development account; then a token.
+//! account; on this machine, the development account; then a token. Resource Manager knows tokens only, which [`identity`]
+//! finds where the last step would.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,9 +18,12 @@ use crate::chain::{Chain, TokenSource};
 use crate::connection_string::{ConnectionString, ConnectionStringError, DEVELOPMENT_ACCOUNT, development_key};
 use crate::options::Clock;
 use crate::shared_key::{AccountKey, SharedKeyPolicy};
-use crate::wire::SasPolicy;
+use crate::wire::{PlainBearer, SasPolicy};
 
 pub(crate) const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
+
+/// With two slashes: the resource is called `https://disk.azure.com/`, and its slash counts.
+const DISK_SCOPE: &str = "https://disk.azure.com//.default";
 
 /// Who we are to the service.
 #[derive(Clone)]
@@ -35,6 +39,13 @@ pub enum Credential {
     },
     /// Tokens of Microsoft Entra ID. https only.
     Token(Arc<dyn TokenCredential>),
+    /// Both at once, as managed disks want it that are exported to known identities only (`dataAccessAuthMode`).
+    SasAndToken {
+        /// The signature: the query it is, to the letter.
+        sas: SecretString,
+        /// Who we are besides. Its tokens are for managed disks, not for storage accounts.
+        token: Arc<dyn TokenCredential>,
+    },
     /// Nobody.
     Anonymous,
 }
@@ -111,6 +122,12 @@ pub enum CredentialError {
     /// A token over plain http.
     #[error("tokens are sent over https only, and {0} is http; use a key or a SAS")]
     TokenOverHttp(String),
+    /// Something else than a token where nothing else will do.
+    #[error(
+        "Resource Manager takes tokens only, and `{0}` is a way without; choose login, managed-identity, cli, \
+         workload-identity or client-secret"
+    )]
+    TokensOnly(&'static str),
 }
 
 impl AuthMode {
@@ -170,25 +187,40 @@ impl Credential {
         {
             return Ok(Credential::AccountKey { account: DEVELOPMENT_ACCOUNT.to_owned(), key });
         }
-        let mode = match (flags.auth, env("AZURE_STORAGE_AUTH_MODE")) {
-            (Some(mode), _) => mode,
-            (None, Some(name)) => AuthMode::parse(&name)?,
-            (None, None) => AuthMode::Login,
-        };
-        of_mode(mode, address, &env)
+        of_mode(chosen(flags.auth, &env)?, address, &env)
     }
 
-    /// What signs the requests.
-    pub(crate) fn policies(&self, clock: &Clock) -> Vec<Arc<dyn Policy>> {
+    /// What signs the requests to `address`.
+    pub(crate) fn policies(&self, address: &Address, clock: &Clock) -> Vec<Arc<dyn Policy>> {
         match self.clone() {
             Credential::Sas(sas) => vec![Arc::new(SasPolicy(sas))],
             Credential::AccountKey { account, key } => {
                 vec![Arc::new(SharedKeyPolicy { account, key, clock: clock.clone() })]
             }
             Credential::Token(source) => vec![Arc::new(BearerTokenAuthorizationPolicy::new(source, [STORAGE_SCOPE]))],
+            Credential::SasAndToken { sas, token } => {
+                let bearer: Arc<dyn Policy> = if address.url().scheme() == "https" {
+                    Arc::new(BearerTokenAuthorizationPolicy::new(token, [DISK_SCOPE]))
+                } else {
+                    Arc::new(PlainBearer { token, scope: DISK_SCOPE })
+                };
+                vec![Arc::new(SasPolicy(sas)), bearer]
+            }
             Credential::Anonymous => Vec::new(),
         }
     }
+}
+
+/// Who we are to Resource Manager, found where a blob's token would be. Nobody is asked for a token yet.
+///
+/// # Errors
+/// [`CredentialError`] says what is missing, and refuses ways to authenticate that give no token.
+pub fn identity(
+    auth: Option<AuthMode>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Arc<dyn TokenCredential>, CredentialError> {
+    let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+    Ok(Arc::new(Chain::new(token_sources(chosen(auth, &env)?, &env)?)))
 }
 
 impl fmt::Debug for Credential {
@@ -197,6 +229,7 @@ impl fmt::Debug for Credential {
             Credential::Sas(_) => f.write_str("Sas"),
             Credential::AccountKey { account, .. } => write!(f, "AccountKey({account})"),
             Credential::Token(_) => f.write_str("Token"),
+            Credential::SasAndToken { .. } => f.write_str("SasAndToken"),
             Credential::Anonymous => f.write_str("Anonymous"),
         }
     }
@@ -271,7 +304,34 @@ fn tidy(sas: &str) -> SecretString {
     SecretString::from(sas.split_once('?').map_or(sas, |(_, query)| query))
 }
 
+/// The way to authenticate: what the flags say, then the environment, then whatever gives a token.
+fn chosen(auth: Option<AuthMode>, env: &Env<'_>) -> Result<AuthMode, CredentialError> {
+    match (auth, env("AZURE_STORAGE_AUTH_MODE")) {
+        (Some(mode), _) => Ok(mode),
+        (None, Some(name)) => AuthMode::parse(&name),
+        (None, None) => Ok(AuthMode::Login),
+    }
+}
+
 fn of_mode(mode: AuthMode, address: &Address, env: &Env<'_>) -> Result<Credential, CredentialError> {
+    let sources = match mode {
+        AuthMode::Anonymous => return Ok(Credential::Anonymous),
+        AuthMode::Key => {
+            return Err(CredentialError::Missing(
+                "authentication by key",
+                "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_KEY with AZURE_STORAGE_ACCOUNT for this account",
+            ));
+        }
+        mode => token_sources(mode, env)?,
+    };
+    if address.url().scheme() != "https" {
+        return Err(CredentialError::TokenOverHttp(address.to_string()));
+    }
+    Ok(Credential::Token(Arc::new(Chain::new(sources))))
+}
+
+/// Where tokens come from in this mode.
+fn token_sources(mode: AuthMode, env: &Env<'_>) -> Result<Vec<TokenSource>, CredentialError> {
     let (tenant, client) = (env("AZURE_TENANT_ID"), env("AZURE_CLIENT_ID"));
     let workload = || TokenSource::WorkloadIdentity {
         tenant: env("AZURE_TENANT_ID"),
@@ -283,14 +343,9 @@ fn of_mode(mode: AuthMode, address: &Address, env: &Env<'_>) -> Result<Credentia
         Some(TokenSource::ClientSecret { tenant: tenant.clone()?, client: client.clone()?, secret: secret? })
     };
     let managed = || TokenSource::ManagedIdentity { client: client.clone() };
-    let sources = match mode {
-        AuthMode::Anonymous => return Ok(Credential::Anonymous),
-        AuthMode::Key => {
-            return Err(CredentialError::Missing(
-                "authentication by key",
-                "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_KEY with AZURE_STORAGE_ACCOUNT for this account",
-            ));
-        }
+    Ok(match mode {
+        AuthMode::Anonymous => return Err(CredentialError::TokensOnly("anonymous")),
+        AuthMode::Key => return Err(CredentialError::TokensOnly("key")),
         AuthMode::ManagedIdentity => vec![managed()],
         AuthMode::AzureCli => vec![TokenSource::AzureCli],
         AuthMode::WorkloadIdentity if env("AZURE_FEDERATED_TOKEN_FILE").is_none() => {
@@ -305,9 +360,5 @@ fn of_mode(mode: AuthMode, address: &Address, env: &Env<'_>) -> Result<Credentia
             let federated = env("AZURE_FEDERATED_TOKEN_FILE").map(|_| workload());
             federated.into_iter().chain(secret()).chain([managed(), TokenSource::AzureCli]).collect()
         }
-    };
-    if address.url().scheme() != "https" {
-        return Err(CredentialError::TokenOverHttp(address.to_string()));
-    }
-    Ok(Credential::Token(Arc::new(Chain::new(sources))))
+    })
 }

@@ -37,13 +37,13 @@ mod wire;
 pub use address::{Address, AddressError};
 pub use connection_string::{ConnectionString, ConnectionStringError};
 pub use copy::{CopyPhase, CopyState};
-pub use credentials::{AuthMode, Credential, CredentialError, Flags, Side};
+pub use credentials::{AuthMode, Credential, CredentialError, Flags, Side, identity};
 pub use options::{Clock, Options};
 pub use page_blob::PageBlob;
 pub use retry::RetryPolicy;
 pub use scrub::scrub;
 pub use shared_key::AccountKey;
-pub use transport::client;
+pub use transport::{client, general_client};
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,8 @@ impl Wire {
     /// What lets another service read `view`.
     ///
     /// # Errors
-    /// [`ErrorKind::Denied`] where no token can be had or the key cannot sign.
+    /// [`ErrorKind::Denied`] where no token can be had or the key cannot sign; [`ErrorKind::Invalid`] where the other
+    /// service would need a token besides a SAS.
     pub(crate) async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
         let snapshot = self.snapshot_of(view).map(|id| id.as_str().to_owned());
         let mut query = Vec::new();
@@ -43,6 +44,12 @@ impl Wire {
                 let token = source.get_token(&[STORAGE_SCOPE], None).await;
                 let token = token.map_err(|error| denied(crate::scrub(&error.to_string())))?;
                 authorization = Some(SecretString::from(format!("Bearer {}", token.token.secret())));
+            }
+            Credential::SasAndToken { .. } => {
+                let cause = "another service cannot be given both the signature and the token that this disk is read with: \
+                             use --engine relay";
+                let name = Operation::PutPageFromUrl.name();
+                return Err(StoreError::new(ErrorKind::Invalid, name, self.object.clone(), cause));
             }
             Credential::Anonymous => {}
         }

@@ -29,7 +29,7 @@ const READ_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// The client could not be set up, for example for want of root certificates.
 pub fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
-    let general = general(connections, patience)?;
+    let general = general_client(connections, patience)?;
     // The general client knows how to talk to proxies.
     let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| [name.to_owned(), name.to_lowercase()]);
     if proxies.iter().flatten().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
@@ -40,11 +40,11 @@ pub fn client(connections: usize, patience: Duration) -> azure_core::Result<Arc<
     Ok(Arc::new(lanes))
 }
 
-/// The HTTP client for what is not pages.
+/// The HTTP client for what is not pages: Resource Manager, and whoever gives out tokens.
 ///
 /// # Errors
 /// As [`client`].
-pub(crate) fn general(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
+pub fn general_client(connections: usize, patience: Duration) -> azure_core::Result<Arc<dyn HttpClient>> {
     install_tls();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -41,7 +41,7 @@ fn lanes() -> Lanes {
 }
 
 fn patient_for(patience: Duration) -> Lanes {
-    Lanes::new(transport::general(1, patience).unwrap(), 8, patience).unwrap()
+    Lanes::new(transport::general_client(1, patience).unwrap(), 8, patience).unwrap()
 }
 
 fn get(url: &Url) -> Request {

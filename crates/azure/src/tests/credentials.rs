@@ -160,3 +160,72 @@ fn the_default_chain_has_what_the_environment_offers() {
     };
     assert_eq!(format!("{secret:?}"), "client secret");
 }
+
+#[test]
+fn resource_manager_is_given_tokens_only() {
+    let find = |auth, variables: &[(&str, &str)]| {
+        let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+        crate::identity(auth, &|name| variables.get(name).map(|value| (*value).to_owned()))
+    };
+    let mode = |name| [("AZURE_STORAGE_AUTH_MODE", name)];
+    let secret = ("AZURE_CLIENT_SECRET", "CANARY");
+    let sources = |auth, variables: &[(&str, &str)]| {
+        let told = format!("{:?}", find(auth, variables).unwrap());
+        assert!(!told.contains("CANARY"), "{told}");
+        told.split_once("sources: [").unwrap().1.split_once(']').unwrap().0.to_owned()
+    };
+    assert_eq!(sources(None, &[]), "managed identity, az CLI");
+    let service = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), secret];
+    assert_eq!(sources(None, &service), "client secret, managed identity, az CLI");
+    assert_eq!(sources(None, &mode("cli")), "az CLI");
+    assert_eq!(sources(Some(AuthMode::ManagedIdentity), &mode("key")), "managed identity", "flags come first");
+    for (auth, variables, part) in [
+        (None, &mode("key")[..], "`key` is a way without"),
+        (Some(AuthMode::Key), &[][..], "`key` is a way without"),
+        (Some(AuthMode::Anonymous), &[][..], "`anonymous` is a way without"),
+        (Some(AuthMode::ClientSecret), &[secret][..], "AZURE_TENANT_ID"),
+        (None, &mode("magic")[..], "magic"),
+    ] {
+        let error = find(auth, variables).unwrap_err().to_string();
+        assert!(error.contains(part) && !error.contains("CANARY"), "{error}");
+    }
+}
+
+/// A source of tokens that remembers what they were asked for.
+#[derive(Clone, Debug, Default)]
+struct Asked(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+#[async_trait::async_trait]
+impl azure_core::credentials::TokenCredential for Asked {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<azure_core::credentials::TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<azure_core::credentials::AccessToken> {
+        self.0.lock().unwrap().extend(scopes.iter().map(|scope| (*scope).to_owned()));
+        let later = azure_core::time::OffsetDateTime::now_utc() + std::time::Duration::from_secs(3600);
+        Ok(azure_core::credentials::AccessToken::new("CANARY", later))
+    }
+}
+
+#[tokio::test]
+async fn a_disk_may_want_a_token_besides_its_signature() {
+    const SAS: &str = "sv=2018-11-09&sr=bs&si=0a&sig=CANARY%2Bb%2Fc%3d%3D";
+    for url in ["https://md-x1.z21.blob.storage.azure.net/abcd/abcd", "http://127.0.0.1:10000/md-x1/abcd/abcd"] {
+        let mock = Mock::new([Step::from(answer(200).header("content-length", "512").header("etag", "\"1\""))]);
+        let asked = Asked::default();
+        let token = std::sync::Arc::new(asked.clone());
+        let credential = Credential::SasAndToken { sas: SAS.to_owned().into(), token };
+        assert_eq!(format!("{credential:?}"), "SasAndToken");
+        let options = Options { transport: Some(std::sync::Arc::new(mock.clone())), ..Options::default() };
+        let disk = PageBlob::new(Address::parse(url).unwrap(), &credential, options).unwrap();
+        disk.properties(&View::Base).await.unwrap();
+        let seen = mock.only();
+        assert_eq!(seen.query(), SAS);
+        assert_eq!(seen.header("authorization"), "Bearer CANARY");
+        assert_eq!(*asked.0.lock().unwrap(), ["https://disk.azure.com//.default"]);
+        let refused = disk.pass(&View::Base).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(!format!("{refused} {refused:?} {disk:?}").contains("CANARY"));
+    }
+}
