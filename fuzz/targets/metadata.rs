@@ -57,6 +57,7 @@ fn built(lines: &[&str]) -> Vec<State> {
         known: number(9).is_multiple_of(2),
         watermark: Pages::new(number(10)),
         gap: Pages::new(number(11)),
+        grants: if text(12).is_empty() { Vec::new() } else { text(12).split(',').map(str::to_owned).collect() },
     };
     let seal = Seal {
         disk,

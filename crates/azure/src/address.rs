@@ -153,6 +153,18 @@ impl Address {
         Address { snapshot: None, ..self.clone() }
     }
 
+    /// The same address, which `sas` opens.
+    #[must_use]
+    pub fn with_sas(&self, sas: SecretString) -> Address {
+        Address { sas: Some(sas), ..self.clone() }
+    }
+
+    /// The snapshot of the blob that was taken at `snapshot`, with the same SAS, which may be good for another one only.
+    #[must_use]
+    pub fn at(&self, snapshot: SnapshotId) -> Address {
+        Address { snapshot: Some(snapshot), ..self.clone() }
+    }
+
     /// The blob in the same container, with the same SAS, whose name is this one's with `suffix`, which must need no
     /// encoding in a URL.
     #[must_use]

@@ -64,7 +64,8 @@ impl Wire {
             let cause = format!("snapshot {id} is listed with a size that is no number of pages");
             Fault::in_answer(Outcome::Wrong, &Headers::new(), cause)
         })?;
-        Ok(Some(Snapshot { id: SnapshotId::new(id), etag: Etag::new(&entry.etag), size, metadata: entry.metadata }))
+        let (id, etag) = (SnapshotId::new(id), Etag::new(&entry.etag));
+        Ok(Some(Snapshot { id, etag, size, metadata: entry.metadata, family: None }))
     }
 }
 

@@ -15,7 +15,7 @@ use azure_storage_blob::models::{
     PageBlobClientUploadPagesFromUrlOptions, PageBlobClientUploadPagesOptions, SequenceNumberActionType,
 };
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
-use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Pass, Receipt, StoreError, Target};
+use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Pass, Receipt, Source, StoreError, Target, View};
 
 use secrecy::ExposeSecret;
 
@@ -50,6 +50,35 @@ impl PageBlob {
             return Settled { result: Err(self.invalid(operation, cause)), receipt: Receipt::default() };
         }
         self.wire().settle_in_turn(operation, bytes, attempt).await
+    }
+
+    /// Takes a snapshot of a disk that carries `more` beside the blob's own metadata.
+    ///
+    /// # Errors
+    /// As [`Target::snapshot`].
+    pub async fn snapshot_with(&self, more: &Metadata) -> Result<SnapshotId, StoreError> {
+        let mut options = BlobClientCreateSnapshotOptions::default();
+        if !more.is_empty() {
+            // A snapshot that is given metadata does not copy the blob's.
+            let own = self.properties(&View::Base).await?.metadata;
+            options.metadata = Some(own.into_iter().chain(more.clone()).collect());
+        }
+        self.take_snapshot(options).await.map(|(id, _)| id)
+    }
+
+    async fn take_snapshot(
+        &self,
+        options: BlobClientCreateSnapshotOptions<'_>,
+    ) -> Result<(SnapshotId, Etag), StoreError> {
+        let wire = self.wire();
+        let options = BlobClientCreateSnapshotOptions { timeout: wire.write_timeout(), ..options };
+        let attempt = || async {
+            let headers = wire.typed(wire.blob.create_snapshot(Some(options.clone()))).await?;
+            let id = text(&headers, "x-ms-snapshot");
+            let id = id.ok_or_else(|| Fault::in_answer(Outcome::Wrong, &headers, "the new snapshot was not named"))?;
+            Ok((SnapshotId::new(id), etag(&headers)?))
+        };
+        self.change_blob(Operation::Snapshot, attempt).await.result
     }
 
     async fn clear_part(&self, range: PageRange, fence: &Fence) -> Settled<()> {
@@ -297,20 +326,12 @@ impl Target for PageBlob {
         lease: Option<&LeaseId>,
         if_match: Option<&Etag>,
     ) -> Result<(SnapshotId, Etag), StoreError> {
-        let wire = self.wire();
-        let attempt = || async {
-            let options = BlobClientCreateSnapshotOptions {
-                if_match: if_match.map(|tag| WireEtag::from(tag.quoted())),
-                lease_id: lease.map(|lease| lease.0.clone()),
-                timeout: wire.write_timeout(),
-                ..Default::default()
-            };
-            let headers = wire.typed(wire.blob.create_snapshot(Some(options))).await?;
-            let id = text(&headers, "x-ms-snapshot");
-            let id = id.ok_or_else(|| Fault::in_answer(Outcome::Wrong, &headers, "the new snapshot was not named"))?;
-            Ok((SnapshotId::new(id), etag(&headers)?))
+        let options = BlobClientCreateSnapshotOptions {
+            if_match: if_match.map(|tag| WireEtag::from(tag.quoted())),
+            lease_id: lease.map(|lease| lease.0.clone()),
+            ..Default::default()
         };
-        self.change_blob(Operation::Snapshot, attempt).await.result
+        self.take_snapshot(options).await
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<(), StoreError> {

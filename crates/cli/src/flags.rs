@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Bring a target up to date: each newer snapshot of the source becomes a point
     #[command(after_long_help = help::SYNC)]
     Sync(SyncFlags),
+    /// Do one cycle of backups: take a snapshot of a disk, make a point of it, delete snapshots no longer needed
+    #[command(after_long_help = help::BACKUP)]
+    Backup(BackupFlags),
     /// List the points of a target
     #[command(after_long_help = help::POINTS)]
     Points(PointsFlags),
@@ -86,12 +89,19 @@ pub(crate) struct EmulatorFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct SnapshotFlags {
-    /// The disk's URL
+    /// The disk: the URL of a page blob, or the resource id of a managed disk
     pub(crate) disk: String,
+    /// Of a managed disk: what to call the snapshot; otherwise it is called after the disk and the time
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) group: SnapshotGroup,
     #[command(flatten)]
     pub(crate) source: SourceAccess,
     #[command(flatten)]
     pub(crate) auth: Auth,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
 }
 
 #[derive(Args, Debug)]
@@ -121,6 +131,31 @@ pub(crate) struct SyncFlags {
     /// SOURCE was restored from the newest point: if its first snapshot equals that, go on from there
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Bring a target that was changed outside pageferry back in line with the source
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Where the chain of differences is broken, compare everything and go on with the same target
+    #[arg(long)]
+    pub(crate) reseed: bool,
+    #[command(flatten)]
+    pub(crate) scratch: ScratchFlags,
+    #[command(flatten)]
+    pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) filling: Filling,
+    #[command(flatten)]
+    pub(crate) expert: Expert,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BackupFlags {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    /// How many of the source snapshots that `backup` has taken stay, the newest point's among them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=450))]
+    pub(crate) keep_source: u16,
+    #[command(flatten)]
+    pub(crate) group: SnapshotGroup,
     /// Bring a target that was changed outside pageferry back in line with the source
     #[arg(long)]
     pub(crate) repair: bool,
@@ -181,7 +216,7 @@ pub(crate) struct VerifyFlags {
     /// Which point: `latest`, a source snapshot, or a snapshot of the target
     #[arg(long, value_name = "POINT")]
     pub(crate) point: String,
-    /// The disk's URL
+    /// The disk: a URL or a resource id, as for `sync`
     #[arg(long, value_name = "SOURCE")]
     pub(crate) against: String,
     #[command(flatten)]
@@ -192,6 +227,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) scratch: ScratchFlags,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
 }
 
 #[derive(Args, Debug)]
@@ -228,19 +265,49 @@ pub(crate) struct ScratchFlags {
     pub(crate) scratch: Option<String>,
 }
 
+/// Where managed disks are managed.
+#[derive(Args, Debug)]
+pub(crate) struct CloudFlags {
+    /// Where Resource Manager is, for managed disks in other clouds than the public one
+    #[arg(long, value_name = "URL", env = "PAGEFERRY_ARM_ENDPOINT", hide_env = true)]
+    #[arg(default_value = "https://management.azure.com", hide_default_value = true, help_heading = "For experts")]
+    pub(crate) arm_endpoint: String,
+}
+
+/// Where the snapshots of a managed disk are made.
+#[derive(Args, Debug)]
+pub(crate) struct SnapshotGroup {
+    /// Of a managed disk: the resource group its snapshots are made in; otherwise the disk's own
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) snapshot_group: Option<String>,
+}
+
+/// Of a managed snapshot that is given by its URL, the one before.
+#[derive(Args, Debug)]
+pub(crate) struct Previous {
+    /// Where SOURCE is a managed snapshot's URL: that of the one the newest point was made from, as @FILE or env:NAME
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) previous: Option<String>,
+}
+
 /// A disk and its backup.
 #[derive(Args, Debug)]
 pub(crate) struct Pair {
-    /// The disk's URL
+    /// The disk: the URL of a page blob, the resource id of a managed disk or of a snapshot of one, or a managed
+    /// snapshot's URL (@FILE)
     pub(crate) source: String,
     /// The target's URL; a target that does not exist is made
     pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) previous: Previous,
     #[command(flatten)]
     pub(crate) source_access: SourceAccess,
     #[command(flatten)]
     pub(crate) access: TargetAccess,
     #[command(flatten)]
     pub(crate) auth: Auth,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
 }
 
 #[derive(Args, Debug)]

@@ -57,6 +57,17 @@ cut; let the machine flush its file systems first if that is not enough.
 Examples:
   pageferry snapshot https://acct.blob.core.windows.net/vhds/web1.vhd";
 
+pub(crate) const BACKUP: &str = "\
+Meant for a timer: what to run, how often and what to do with its exit codes is in docs/operations.md, with
+units for systemd. A cycle that was broken off is ended before the next one begins. Only source snapshots that
+`backup` itself has taken for this very target are ever deleted, only after a newer point exists, and never
+the one that the next difference starts from.
+
+Examples:
+  pageferry backup https://acct.blob.core.windows.net/vhds/web1.vhd https://vault.blob.core.windows.net/b/web1
+  pageferry backup /subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/disks/web1 \\
+    https://vault.blob.core.windows.net/b/web1 --keep-source 3";
+
 pub(crate) const PLAN: &str = "\
 The same plan is what `pageferry sync` carries out. No lease is taken and nothing is written.
 

@@ -7,24 +7,27 @@ use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
+use pageferry_managed::Naming;
 use pageferry_replicate::image::Format;
 use pageferry_replicate::{Choice, Fill, Options};
 use pageferry_transfer::Budget;
 
+use crate::cloud::Cloud;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    BenchFlags, Command, EngineFlag, Expert, FillGaps, Filling, Flags, PlanFlags, PointsFlags, RestoreFlags,
-    ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+    BackupFlags, BenchFlags, Command, EngineFlag, Expert, FillGaps, Filling, Flags, Pair, PlanFlags, PointsFlags,
+    RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
+use crate::origin::{Hints, Origin};
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
 use crate::speed::Speed;
-use crate::{bench, demo, emulator, plan, points, restore, snapshot, sync, verify};
+use crate::{backup, bench, demo, emulator, plan, points, restore, snapshot, sync, verify};
 
 /// The quiet period after an unclean end, below which only a service on this machine may go.
-const QUIESCE: Duration = Duration::from_secs(45);
+pub(crate) const QUIESCE: Duration = Duration::from_secs(45);
 
 /// What every job needs while it runs.
 #[derive(Clone, Debug)]
@@ -41,6 +44,7 @@ pub(crate) enum Job {
     Snapshot(snapshot::Job),
     Plan(plan::Job),
     Sync(sync::Job),
+    Backup(Box<backup::Job>),
     Points(points::Job),
     Restore(restore::Job),
     Verify(verify::Job),
@@ -72,12 +76,15 @@ impl Job {
             Command::Demo => Job::Demo,
             Command::Emulator(flags) => Job::Emulator(emulator::Job::from_flags(flags)?),
             Command::Snapshot(flags) => {
-                let disk =
-                    source("DISK", &flags.disk, flags.source.source_sas.as_deref(), flags.auth.auth.as_deref(), "");
-                Job::Snapshot(snapshot::Job { disk: disk.place(Speed::default(), QUIESCE)? })
+                let auth = flags.auth.auth.as_deref();
+                let disk = source("DISK", &flags.disk, flags.source.source_sas.as_deref(), auth, "");
+                let cloud = Cloud::of(&flags.cloud.arm_endpoint, auth)?;
+                let naming = Naming { group: flags.group.snapshot_group, name: flags.name, ..Naming::default() };
+                Job::Snapshot(snapshot::Job { disk: Origin::of(disk, Hints::plain(&cloud))?, naming })
             }
             Command::Plan(flags) => Job::Plan(plan_job(&flags)?),
             Command::Sync(flags) => Job::Sync(sync_job(&flags)?),
+            Command::Backup(flags) => Job::Backup(Box::new(backup_job(flags)?)),
             Command::Points(flags) => Job::Points(points_job(&flags)?),
             Command::Restore(flags) => Job::Restore(restore_job(flags)?),
             Command::Verify(flags) => Job::Verify(verify_job(flags)?),
@@ -96,6 +103,7 @@ impl Job {
             Job::Snapshot(job) => job.run(scene).await,
             Job::Plan(job) => job.run(scene).await,
             Job::Sync(job) => job.run(scene).await,
+            Job::Backup(job) => job.run(scene).await,
             Job::Points(job) => job.run(scene).await,
             Job::Restore(job) => job.run(scene).await,
             Job::Verify(job) => job.run(scene).await,
@@ -113,15 +121,13 @@ fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
     };
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
-    let to = "; `--to` names a snapshot";
     let job = plan::Job {
-        source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
-            .place(settings.speed, QUIESCE)?,
+        source: disk(pair, settings)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.speed, QUIESCE)?,
         want: want(&flags.want),
         settings,
     };
-    same_blob(&job.source, &job.target)?;
+    same_disk(&job.source, &job.target)?;
     Ok(job)
 }
 
@@ -134,18 +140,37 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
     };
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
-    let to = "; `--to` names a snapshot";
     let job = sync::Job {
-        source: source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to)
-            .place(settings.speed, settings.quiesce)?
-            .with_scratch(scratch(&flags.scratch, auth)?)?,
+        source: disk(pair, settings)?.with_scratch(scratch(&flags.scratch, auth)?)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
             .place(settings.speed, settings.quiesce)?,
         want: want(&flags.want),
         adopt: flags.adopt,
         settings,
     };
-    same_blob(&job.source, &job.target)?;
+    same_disk(&job.source, &job.target)?;
+    settings.check_quiesce(&job.target)?;
+    Ok(job)
+}
+
+fn backup_job(flags: BackupFlags) -> Result<backup::Job, Failure> {
+    let settings = Settings {
+        repair: flags.repair,
+        reseed: flags.reseed,
+        fill: fill(&flags.filling, flags.size.request_size),
+        ..Settings::expert(flags.size.request_size, &flags.expert)
+    };
+    let pair = &flags.pair;
+    let auth = pair.auth.auth.as_deref();
+    let job = backup::Job {
+        source: disk(pair, settings)?.with_scratch(scratch(&flags.scratch, auth)?)?,
+        target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
+            .place(settings.speed, settings.quiesce)?,
+        keep: flags.keep_source.into(),
+        naming: Naming { group: flags.group.snapshot_group, ..Naming::default() },
+        settings,
+    };
+    same_disk(&job.source, &job.target)?;
     settings.check_quiesce(&job.target)?;
     Ok(job)
 }
@@ -177,11 +202,11 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
     let auth = flags.auth.auth.as_deref();
     let speed = Speed::default();
     let point = "; the snapshot to compare with is the one that the point names";
+    let cloud = Cloud::of(&flags.cloud.arm_endpoint, auth)?;
+    let source = source("SOURCE", &flags.against, flags.source_access.source_sas.as_deref(), auth, point);
     Ok(verify::Job {
         target: target(&flags.target, flags.access.target_sas.as_deref(), auth).place(speed, QUIESCE)?,
-        source: source("SOURCE", &flags.against, flags.source_access.source_sas.as_deref(), auth, point)
-            .place(speed, QUIESCE)?
-            .with_scratch(scratch(&flags.scratch, auth)?)?,
+        source: Origin::of(source, Hints::plain(&cloud))?.with_scratch(scratch(&flags.scratch, auth)?)?,
         point: flags.point,
     })
 }
@@ -203,6 +228,16 @@ fn bench_job(flags: BenchFlags) -> Result<bench::Job, Failure> {
     };
     same_blob(&job.source, &job.target)?;
     Ok(job)
+}
+
+/// The disk of a pair.
+fn disk(pair: &Pair, settings: Settings) -> Result<Origin, Failure> {
+    let auth = pair.auth.auth.as_deref();
+    let to = "; `--to` names a snapshot";
+    let cloud = Cloud::of(&pair.cloud.arm_endpoint, auth)?;
+    let named = source("SOURCE", &pair.source, pair.source_access.source_sas.as_deref(), auth, to);
+    let (speed, quiesce) = (settings.speed, settings.quiesce);
+    Origin::of(named, Hints { previous: pair.previous.previous.as_deref(), cloud: &cloud, speed, quiesce })
 }
 
 fn source<'a>(what: &'a str, url: &'a str, sas: Option<&'a str>, auth: Option<&'a str>, instead: &'a str) -> Named<'a> {
@@ -234,6 +269,11 @@ fn fill(flags: &Filling, chunks: ChunkPolicy) -> Option<Fill> {
 }
 
 /// A disk is never its own backup.
+fn same_disk(one: &Origin, other: &Place) -> Result<(), Failure> {
+    one.place().map_or(Ok(()), |one| same_blob(one, other))
+}
+
+/// A blob is never copied to itself.
 fn same_blob(one: &Place, other: &Place) -> Result<(), Failure> {
     if one.address.url() == other.address.url() {
         return Err(Failure::usage(format!("{} is named twice: a blob cannot be copied to itself", one.address)));
@@ -341,6 +381,9 @@ fn host_name() -> String {
 /// Variables that look as if they were meant for us, and are not known: a misspelt one would be ignored in silence.
 pub(crate) fn unknown_variables() -> Vec<String> {
     let known = |name: &str| {
+        if name == "PAGEFERRY_ARM_ENDPOINT" {
+            return true;
+        }
         let rest = name.strip_prefix("PAGEFERRY_SOURCE_STORAGE_").or(name.strip_prefix("PAGEFERRY_TARGET_STORAGE_"));
         matches!(rest, Some("CONNECTION_STRING" | "ACCOUNT" | "KEY" | "SAS_TOKEN"))
     };

@@ -3,7 +3,9 @@
 //! Three layers: [`flags`] is what was typed, [`job`] is what is meant, and a module for each command does it with the
 //! engine's crates. [`console`] is the only way to the outside; [`exit`] is how a run ends.
 
+mod backup;
 mod bench;
+mod cloud;
 mod console;
 mod demo;
 mod emulator;
@@ -14,6 +16,7 @@ mod human;
 mod interrupt;
 mod job;
 mod logging;
+mod origin;
 mod place;
 mod plan;
 mod points;

@@ -88,26 +88,78 @@ impl Named<'_> {
             let message = format!("cannot sign in to {}: {}", address.url(), failure.message);
             Failure { message, ..failure }
         })?;
-        let mut options = Options { connections: speed.requests(), pacer: Some(speed.pacer()), ..Options::default() };
-        // No write may outlive the quiet period that the next run waits for.
-        options.write_timeout = WRITE_TIMEOUT.min((quiesce * 2 / 3).max(Duration::from_secs(1)));
-        let transport = client(options.connections, options.patience)
-            .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
-        options.transport = Some(transport);
+        let options = options(speed, quiesce)?;
         Ok((Place { address: address.base(), credential, options, scratch: None }, snapshot))
     }
 
-    fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
-        let resolved = self.auth.map(AuthMode::parse).transpose().and_then(|auth| {
-            let flags = Flags { sas: self.sas.map(str::to_owned), auth };
-            Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags)
-        });
-        resolved.map_err(|error| match error {
-            // A word is quoted. Whatever else was given may be a key that was meant for another flag or variable.
-            CredentialError::Mode(mode) if !is_word(&mode) => CredentialError::Mode("what was given".to_owned()),
-            error => error,
-        })
+    /// `address`, which is good only with a SAS, with the one that came with it or that the flags name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn with_sas(self, address: Address) -> Result<Address, Failure> {
+        if address.sas().is_some() {
+            return Ok(address);
+        }
+        match self.sas.map(|_| self.credential(&address)).transpose()? {
+            Some(Credential::Sas(sas)) => Ok(address.with_sas(sas)),
+            _ => Err(Failure::usage(format!(
+                "{} {address} is at a managed disk's endpoint and good only with its SAS: put the whole URL into a file, \
+                 and say @FILE instead",
+                self.what
+            ))),
+        }
     }
+
+    fn credential(self, address: &Address) -> Result<Credential, CredentialError> {
+        let flags = Flags { sas: self.sas.map(str::to_owned), auth: self.auth.map(auth_mode).transpose()? };
+        Credential::resolve(address, self.side, &|name| std::env::var(name).ok(), &flags).map_err(guarded)
+    }
+}
+
+/// The way to authenticate that `word` names.
+///
+/// # Errors
+/// None does. A word is quoted; whatever else was given may be a key that was meant for another flag or variable.
+pub(crate) fn auth_mode(word: &str) -> Result<AuthMode, CredentialError> {
+    AuthMode::parse(word).map_err(guarded)
+}
+
+/// `error` without what is not fit to be shown.
+pub(crate) fn guarded(error: CredentialError) -> CredentialError {
+    match error {
+        CredentialError::Mode(mode) if !is_word(&mode) => CredentialError::Mode("what was given".to_owned()),
+        error => error,
+    }
+}
+
+/// How to talk to a blob.
+///
+/// # Errors
+/// No HTTP client can be set up.
+pub(crate) fn options(speed: Speed, quiesce: Duration) -> Result<Options, Failure> {
+    let mut options = Options { connections: speed.requests(), pacer: Some(speed.pacer()), ..Options::default() };
+    // No write may outlive the quiet period that the next run waits for.
+    options.write_timeout = WRITE_TIMEOUT.min((quiesce * 2 / 3).max(Duration::from_secs(1)));
+    let transport = client(options.connections, options.patience)
+        .map_err(|error| Failure::new(Exit::Configuration, format!("cannot set up an HTTP client: {error}")))?;
+    options.transport = Some(transport);
+    Ok(options)
+}
+
+/// A URL that is a password, and is therefore kept in a file (`@FILE`) or a variable (`env:NAME`); any other text as it is.
+///
+/// # Errors
+/// The file or variable cannot be had.
+pub(crate) fn secret_text(place: &str) -> Result<String, Failure> {
+    let missing = |why: String| Failure::new(Exit::Configuration, format!("no URL in {place}: {why}"));
+    let text = if let Some(file) = place.strip_prefix('@') {
+        std::fs::read_to_string(file).map_err(|error| missing(error.to_string()))?
+    } else if let Some(name) = place.strip_prefix("env:") {
+        std::env::var(name).map_err(|_| missing("it is not set".to_owned()))?
+    } else {
+        return Ok(place.to_owned());
+    };
+    Ok(text.trim().trim_matches('"').to_owned())
 }
 
 /// Whether `text` could be the name of something.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::human::{bytes, count, duration};
 use crate::job::{Scene, Settings};
+use crate::origin::{Disk, Origin};
 use crate::place::Place;
 use crate::progress::Reporter;
 use crate::report::{millis, say};
@@ -23,7 +24,7 @@ use crate::sync::explained;
 
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) source: Place,
+    pub(crate) source: Origin,
     pub(crate) target: Place,
     pub(crate) want: Want,
     pub(crate) settings: Settings,
@@ -218,10 +219,12 @@ impl Display for Planned {
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         let reporter = Reporter::start(&scene.console);
+        let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
+        let ((source, named), target) = scene.interrupt.or(reach).await?;
+        let want = source.want(&self.want, named)?;
+        let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
         let planned = scene.interrupt.or(async {
-            let (source, target) = tokio::try_join!(self.source.reach(), self.target.reach())?;
-            let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
-            let plan = plan(&engine, &self.want).await.map_err(|error| explained(error, &engine))?;
+            let plan = plan(&engine, &want).await.map_err(|error| explained(error, &engine))?;
             let mut planned = Planned::new(engine.source.address(), engine.target.address(), plan);
             if planned.action == Action::Seed && self.reseeds(&engine).await? {
                 planned.action = Action::Reseed;
@@ -229,13 +232,14 @@ impl Job {
             Ok(planned)
         });
         let planned = planned.await;
+        engine.source.leave().await;
         reporter.finish();
         scene.console.say(&planned?);
         Ok(())
     }
 
     /// Whether a copy as a whole goes onto a target that has points.
-    async fn reseeds(&self, engine: &Engine<PageBlob, PageBlob>) -> Result<bool, ReplicateError> {
+    async fn reseeds(&self, engine: &Engine<Disk, PageBlob>) -> Result<bool, ReplicateError> {
         Ok(look::target(&*engine.target).await?.is_some_and(|found| !found.view.points.is_empty()))
     }
 }

@@ -14,13 +14,14 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::human::count;
 use crate::job::{Scene, Settings};
-use crate::place::{Place, discard_scratch};
+use crate::origin::{Disk, Origin};
+use crate::place::Place;
 use crate::progress::{Reporter, Work};
 use crate::report::{PointSaid, say};
 
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) source: Place,
+    pub(crate) source: Origin,
     pub(crate) target: Place,
     pub(crate) want: Want,
     pub(crate) adopt: bool,
@@ -67,7 +68,7 @@ impl Display for Adopted {
 }
 
 /// `error` with both disks named: the engine's own words on a conflict know only the target.
-pub(crate) fn explained(error: ReplicateError, engine: &Engine<PageBlob, PageBlob>) -> Failure {
+pub(crate) fn explained(error: ReplicateError, engine: &Engine<Disk, PageBlob>) -> Failure {
     let exit = error.class().into();
     let (source, target) = (engine.source.address(), engine.target.address());
     let message = match error {
@@ -87,12 +88,13 @@ pub(crate) fn explained(error: ReplicateError, engine: &Engine<PageBlob, PageBlo
 
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
-        let reach = async { tokio::try_join!(self.source.reach(), self.target.reach()) };
-        let (source, target) = scene.interrupt.or(reach).await?;
         let reporter = Reporter::start(&scene.console);
+        let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
+        let ((source, named), target) = scene.interrupt.or(reach).await?;
+        let want = source.want(&self.want, named)?;
         let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
-        let result = self.work(&engine, scene, &reporter).await;
-        discard_scratch(&engine.source).await;
+        let result = self.work(&engine, &want, scene, &reporter).await;
+        engine.source.leave().await;
         reporter.finish();
         let report = result.map_err(|error| explained(error, &engine))?;
         if let Some(point) = &report.finished {
@@ -110,7 +112,8 @@ impl Job {
 
     async fn work(
         &self,
-        engine: &Engine<PageBlob, PageBlob>,
+        engine: &Engine<Disk, PageBlob>,
+        want: &Want,
         scene: &Scene,
         reporter: &Reporter,
     ) -> Result<SyncReport, ReplicateError> {
@@ -126,6 +129,6 @@ impl Job {
                 });
             }
         }
-        sync(engine, &self.want).await
+        sync(engine, want).await
     }
 }

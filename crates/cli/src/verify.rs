@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
+use pageferry_azure::PageBlob;
+use pageferry_core::SnapshotId;
 use pageferry_replicate::restore::find_point;
 use pageferry_replicate::verify::contents;
 use pageferry_store::Source;
@@ -11,14 +13,15 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
 use crate::job::Scene;
-use crate::place::{Place, discard_scratch};
+use crate::origin::{Disk, Origin};
+use crate::place::Place;
 use crate::progress::{Reporter, Work};
-use crate::report::{ByteRange, named, say};
+use crate::report::{self, ByteRange, say};
 
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) target: Place,
-    pub(crate) source: Place,
+    pub(crate) source: Origin,
     pub(crate) point: String,
 }
 
@@ -53,7 +56,11 @@ impl Display for Verified {
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         let reporter = Reporter::start(&scene.console);
-        let verified = scene.interrupt.or(self.compare(&reporter)).await;
+        let reach = async { tokio::try_join!(self.target.reach(), self.source.reach(scene, reporter.events())) };
+        let (target, (source, named)) = scene.interrupt.or(reach).await?;
+        let (target, source) = (Arc::new(target), Arc::new(source));
+        let verified = scene.interrupt.or(self.compare(&target, &source, named, &reporter)).await;
+        source.leave().await;
         reporter.finish();
         let verified = verified?;
         scene.console.say(&verified);
@@ -66,16 +73,27 @@ impl Job {
             format!(
                 "point {point} of {} differs from source snapshot {source_snapshot} of {} in {differing_bytes} bytes: do \
                  not restore it, and seed a new target",
-                self.target.address, self.source.address
+                self.target.address, self.source
             ),
         ))
     }
 
-    async fn compare(&self, reporter: &Reporter) -> Result<Verified, Failure> {
-        let (target, source) = tokio::try_join!(self.target.reach(), self.source.reach())?;
-        let (target, source) = (Arc::new(target), Arc::new(source));
-        let point = find_point(&*target, &self.point).await?;
+    async fn compare(
+        &self,
+        target: &Arc<PageBlob>,
+        source: &Arc<Disk>,
+        named: Option<SnapshotId>,
+        reporter: &Reporter,
+    ) -> Result<Verified, Failure> {
+        let point = find_point(&**target, &self.point).await?;
         let wanted = &point.seal.snapshot.id;
+        if let Some(named) = named.filter(|named| named != wanted) {
+            return Err(Failure::usage(format!(
+                "point {} was made from source snapshot {wanted}, and --against names snapshot {named}: name that one, or \
+                 the disk",
+                point.id
+            )));
+        }
         let snapshots = source.snapshots().await?;
         let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.id == *wanted) else {
             return Err(Failure::new(
@@ -89,17 +107,15 @@ impl Job {
             ));
         };
         reporter.begin(Work::Compare, point.size.max(snapshot.size).bytes());
-        let (left, right) = ((&source, wanted, snapshot.size), (&target, &point.id, point.size));
-        let found = contents(left, right, &reporter.events()).await;
-        discard_scratch(&source).await;
-        let found = found?;
+        let (left, right) = ((source, wanted, snapshot.size), (target, &point.id, point.size));
+        let found = contents(left, right, &reporter.events()).await?;
         Ok(Verified {
             point: point.id.to_string(),
             source_snapshot: wanted.to_string(),
             equal: found.ranges.is_empty(),
             compared_bytes: found.compared_bytes,
             differing_bytes: found.ranges.bytes(),
-            differing: named(&found.ranges),
+            differing: report::named(&found.ranges),
             words: found.ranges.to_string(),
         })
     }

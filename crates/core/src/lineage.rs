@@ -64,6 +64,8 @@ pub struct Mark {
     pub watermark: Pages,
     /// The gap policy of the plan, in pages: neighbouring writes this close were joined. Zero means none.
     pub gap: Pages,
+    /// What the service has granted the run for reading, by names that open nothing. Whoever comes after takes it back.
+    pub grants: Vec<String>,
 }
 
 /// A completed step.
@@ -118,6 +120,7 @@ impl Mark {
             known: false,
             watermark: Pages::ZERO,
             gap: Pages::ZERO,
+            grants: Vec::new(),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Offer {
     pub at: SnapshotRef,
     /// Its size.
     pub size: Pages,
+    /// Its family, where the service says: only between snapshots of one are there differences.
+    pub family: Option<String>,
 }
 
 /// What there is of a source.
@@ -206,6 +208,17 @@ pub enum Conflict {
         /// The source snapshot's size.
         to_bytes: u64,
     },
+    /// The service keeps the snapshots of the disk in another place since.
+    #[error(
+        "source snapshots {from} and {to} are of two families, between which the service gives no difference: `sync \
+         --reseed` compares everything and goes on with the same target, whose points stay"
+    )]
+    OtherFamily {
+        /// The source snapshot of the newest point.
+        from: SnapshotId,
+        /// The one to copy.
+        to: SnapshotId,
+    },
 }
 
 /// The next step from what is there.
@@ -249,7 +262,10 @@ pub fn next_step(
         (None, None, _) => return Err(Conflict::NoSnapshots),
     };
     if let Some(point) = newest {
-        offered(source, &point.seal.snapshot)?;
+        let parent = offered(source, &point.seal.snapshot)?;
+        if parent.family != to.family {
+            return Err(Conflict::OtherFamily { from: parent.at.id, to: to.at.id });
+        }
     }
     let start = match state {
         State::Sealed(_) | State::Restored(_) if !dirty => Start::Clean,
@@ -272,7 +288,14 @@ impl Conflict {
                 | Conflict::ParentReplaced(_)
                 | Conflict::Shrunk { .. }
                 | Conflict::AcrossBoundary { .. }
+                | Conflict::OtherFamily { .. }
         )
+    }
+
+    /// Whether the service itself broke the chain, of one and the same disk, as it is documented to do: then nothing is
+    /// amiss that a person would have to look at before everything is compared.
+    pub fn is_expected(&self) -> bool {
+        matches!(self, Conflict::AcrossBoundary { .. } | Conflict::OtherFamily { .. })
     }
 }
 

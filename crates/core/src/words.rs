@@ -21,6 +21,9 @@ const CHECK: &str = "check";
 /// The value of an entry that names a snapshot where there is none: a seed has no parent, and says so.
 const NONE: &str = "none";
 
+/// Stands between the parts of an entry that is a list, and in none of them.
+const SEPARATOR: &str = ",";
+
 /// Metadata that cannot be trusted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StateError {
@@ -71,6 +74,7 @@ impl State {
                 known: words.flag("known")?,
                 watermark: words.pages("watermark")?,
                 gap: words.pages("gap")?,
+                grants: words.list("grants"),
             }))),
             "sealed" | "restored" => {
                 let seal = Seal {
@@ -113,6 +117,9 @@ impl State {
                 put("known", mark.known.to_string());
                 put("watermark", mark.watermark.bytes().to_string());
                 put("gap", mark.gap.bytes().to_string());
+                if !mark.grants.is_empty() {
+                    put("grants", mark.grants.join(SEPARATOR));
+                }
             }
             State::Sealed(seal) | State::Restored(seal) => {
                 let state = if matches!(self, State::Sealed(_)) { "sealed" } else { "restored" };
@@ -175,6 +182,11 @@ impl Words<'_> {
         Pages::from_bytes(self.number(name)?).ok_or(StateError::Damaged(name))
     }
 
+    /// A list that is left out where it is empty; the check tells that from one that was lost.
+    fn list(&self, name: &'static str) -> Vec<String> {
+        self.get(name).map(|text| text.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
+    }
+
     fn snapshot(&self, id: &'static str, etag: &'static str) -> Result<SnapshotRef, StateError> {
         Ok(SnapshotRef { id: SnapshotId::new(self.text(id)?), etag: Etag::new(&self.text(etag)?) })
     }
@@ -207,6 +219,7 @@ mod tests {
             known: true,
             watermark: Pages::new(3),
             gap: Pages::ZERO,
+            grants: Vec::new(),
         };
         let seal = Seal {
             disk,
@@ -222,6 +235,7 @@ mod tests {
         };
         vec![
             State::Applying(mark.clone()),
+            State::Applying(Mark { grants: vec!["/s/1".into(), "/s/2".into()], ..mark.clone() }),
             State::Applying(Mark { from: Some(snapshot("1")), known: false, ..mark }),
             State::Sealed(seal.clone()),
             State::Restored(seal.clone()),

@@ -220,6 +220,7 @@ fn store_class(error: &StoreError) -> Class {
         ErrorKind::Changed => Class::NotOurs,
         ErrorKind::ChainBroken => Class::ChainBroken,
         ErrorKind::Integrity => Class::Differs,
+        ErrorKind::Stopped => Class::Interrupted,
         ErrorKind::Exists | ErrorKind::Invalid | ErrorKind::ReadRefused => Class::Configuration,
         _ => Class::Failed,
     }

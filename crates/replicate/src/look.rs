@@ -85,8 +85,11 @@ fn points_among(blob: &impl Source, snapshots: &[pageferry_store::Snapshot]) -> 
 pub async fn source(blob: &impl Source) -> Result<SourceView, StoreError> {
     let properties = blob.properties(&View::Base).await?;
     let snapshots = blob.snapshots().await?;
-    let offer =
-        |one: pageferry_store::Snapshot| Offer { at: SnapshotRef { id: one.id, etag: one.etag }, size: one.size };
+    let offer = |one: pageferry_store::Snapshot| Offer {
+        at: SnapshotRef { id: one.id, etag: one.etag },
+        size: one.size,
+        family: one.family,
+    };
     Ok(SourceView {
         disk: DiskId::new(&blob.address(), &properties.created),
         offers: snapshots.into_iter().map(offer).collect(),

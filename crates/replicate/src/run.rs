@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef};
+use pageferry_core::lineage::{DiskId, Mark, Seal, SnapshotRef, State};
 use pageferry_core::next::{Point, Start};
-use pageferry_core::{Metadata, Pages};
+use pageferry_core::{Metadata, Pages, SnapshotId};
 use pageferry_store::{Fence, Source, Target, View};
 use pageferry_transfer::{Ending, Mover, Route, Stored};
 use time::OffsetDateTime;
@@ -82,6 +82,21 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         from.map(|point| point.seal.snapshot.clone())
     }
 
+    /// The source snapshots that are read.
+    fn read(&self) -> Vec<SnapshotId> {
+        let picture = &self.task.picture;
+        std::iter::once(&picture.id).chain(&picture.since).cloned().collect()
+    }
+
+    /// Takes back what the service had granted a run that is over and did not give it back. What this step needs itself
+    /// it asks for anew, which replaces what was.
+    pub(crate) async fn take_over(&self, found: &Found) -> Result<(), ReplicateError> {
+        let Some(State::Applying(before)) = &found.view.state else { return Ok(()) };
+        let ours = self.engine.source.grants(&self.read());
+        let theirs: Vec<String> = before.grants.iter().filter(|grant| !ours.contains(grant)).cloned().collect();
+        Ok(self.engine.source.revoke(&theirs).await?)
+    }
+
     pub(crate) fn mark(&self, watermark: Pages) -> Mark {
         Mark {
             disk: self.task.disk.clone(),
@@ -94,6 +109,7 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             known: self.certain,
             watermark,
             gap: self.gap_max,
+            grants: self.engine.source.grants(&self.read()),
         }
     }
 

@@ -72,6 +72,7 @@ pub async fn step<S: Source, T: Target>(
     };
     let (id, others) = (options.machine.fresh_id(), found.properties.metadata.clone());
     let run = Run { engine, hold, task, id, epoch, others, certain, touched, gap_max };
+    run.take_over(found).await?;
     let floor = run.floor(evidence);
     run.announce(floor);
     set_state(target, &State::Applying(run.mark(floor)), &run.others, hold.id(), &etag, hold.doubt()).await?;
@@ -149,6 +150,8 @@ impl<S: Source, T: Target> Run<'_, S, T> {
                 passed.settled_by_content.bytes()
             ));
         }
+        // The words of a seal know of no grants, so none may be left when they are written.
+        self.engine.source.give_back().await?;
         seal(&**target, self.seal_words(tally), &self.others, self.hold, &passed.etag, options).await
     }
 

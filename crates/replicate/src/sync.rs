@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pageferry_core::lineage::{Mark, Seal, State};
-use pageferry_core::next::{Decision, Point, Start, Step, Want, next_step, repair_step, reseed_step};
+use pageferry_core::next::{Conflict, Decision, Point, Start, Step, Want, next_step, repair_step, reseed_step};
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
 
@@ -75,6 +75,13 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                 }
                 Decision::Step(next) => {
                     probe(&*engine.target, &View::Base, found.properties.size).await?;
+                    if next.start == Start::Reseed && !engine.options.reseed {
+                        engine.options.events.note(format!(
+                            "between source snapshot {} and the one before lies a resize across 4 TiB, or another family, \
+                             across which the service gives no difference: doing a full copy of it, by comparing everything",
+                            next.to.at.id
+                        ));
+                    }
                     let task = task_of(&source.disk, &next);
                     let fresh = created.as_ref() == Some(&found.properties.etag);
                     let known = if fresh { Evidence::handed_over() } else { known };
@@ -102,6 +109,18 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     .await;
     let_go(&engine.target, hold, result).await?;
     Ok(report)
+}
+
+/// Whether [`sync`] would go ahead, now or once there is a newer source snapshot. Writes nothing.
+///
+/// # Errors
+/// What it would be refused with.
+pub async fn check<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> Result<(), ReplicateError> {
+    let found = look::target(&*engine.target).await?;
+    match decide(engine, found.as_ref(), want, likely_evidence(found.as_ref()), false).await {
+        Err(ReplicateError::Conflict { conflict: Conflict::NoSnapshots, .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the snapshot that an earlier run, which had copied and sealed everything, did not live to take.
@@ -179,7 +198,9 @@ pub(crate) async fn decide<S: Source, T: Target>(
         (Ok(Decision::Step(_)), Some(found)) if anew => {
             reseed_step(&found.view, &source, want).map(|step| Decision::Step(Box::new(step)))
         }
-        (Err(conflict), Some(found)) if engine.options.reseed && conflict.is_broken_chain() => {
+        (Err(conflict), Some(found))
+            if conflict.is_expected() || (engine.options.reseed && conflict.is_broken_chain()) =>
+        {
             reseed_step(&found.view, &source, want).map(|step| Decision::Step(Box::new(step)))
         }
         (decision, _) => decision,
@@ -234,6 +255,7 @@ pub(crate) async fn create<T: Target>(
         known: true,
         watermark: Pages::ZERO,
         gap: Pages::ZERO,
+        grants: Vec::new(),
     });
     let words = mark.to_metadata(&Metadata::new());
     let mut last = None;

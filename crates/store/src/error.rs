@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Integrity,
     /// The request is wrong for this service or this blob: a person must change something.
     Invalid,
+    /// Asked to stop while it waited for its turn; nothing was sent.
+    Stopped,
 }
 
 /// A failed request: operation, object, cause, and what support will ask for. Never holds a signature or key.

@@ -195,6 +195,7 @@ impl Source for Memory {
             etag: picture.etag.clone(),
             size: picture.size,
             metadata: picture.metadata.clone(),
+            family: None,
         };
         Ok(self.lock().snapshots.iter().map(snapshot).collect())
     }

@@ -67,6 +67,8 @@ pub struct Snapshot {
     pub size: Pages,
     /// Its metadata.
     pub metadata: Metadata,
+    /// Which snapshots the service gives differences between, where it says: those of equal family.
+    pub family: Option<String>,
 }
 
 /// A question for part of a page list, or of a difference.
@@ -187,6 +189,30 @@ pub trait Source: Send + Sync + 'static {
         let _ = view;
         let cause = "no other service can read it";
         std::future::ready(Err(StoreError::new(ErrorKind::Invalid, "Put Page From URL", self.address(), cause)))
+    }
+
+    /// What a successor has to take back if this process vanishes while it reads `snapshots`: the service counts whom it
+    /// lets read, and allows few.
+    fn grants(&self, snapshots: &[SnapshotId]) -> Vec<String> {
+        let _ = snapshots;
+        Vec::new()
+    }
+
+    /// Takes back what a run that is over was granted, as its words on the target tell.
+    ///
+    /// # Errors
+    /// Of the service.
+    fn revoke(&self, grants: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = grants;
+        std::future::ready(Ok(()))
+    }
+
+    /// Gives back whatever this process was granted. Reading on asks for it anew.
+    ///
+    /// # Errors
+    /// Of the service; what could not be given back is kept, and can be given back later.
+    fn give_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// What the service says about `view`.

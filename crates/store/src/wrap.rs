@@ -41,6 +41,15 @@ macro_rules! delegate {
             async fn pass(&self, view: &View) -> Result<Pass, StoreError> {
                 self.inner.pass(view).await
             }
+            fn grants(&self, snapshots: &[SnapshotId]) -> Vec<String> {
+                self.inner.grants(snapshots)
+            }
+            async fn revoke(&self, grants: &[String]) -> Result<(), StoreError> {
+                self.inner.revoke(grants).await
+            }
+            async fn give_back(&self) -> Result<(), StoreError> {
+                self.inner.give_back().await
+            }
             async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
                 self.inner.properties(view).await
             }

@@ -12,7 +12,7 @@ fn disk() -> DiskId {
 }
 
 fn source(names: &[&str]) -> SourceView {
-    let offers = names.iter().map(|name| Offer { at: at(name), size: Pages::new(8) }).collect();
+    let offers = names.iter().map(|name| Offer { at: at(name), size: Pages::new(8), family: None }).collect();
     SourceView { disk: disk(), offers }
 }
 
@@ -51,6 +51,7 @@ fn applying(from: Option<&str>, to: &str) -> TargetView {
         known: true,
         watermark: Pages::new(4),
         gap: Pages::ZERO,
+        grants: Vec::new(),
     };
     let points = from.map(|from| point(from, from)).into_iter().collect();
     TargetView { state: Some(State::Applying(mark)), points }

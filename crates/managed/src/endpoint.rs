@@ -1,0 +1,44 @@
+//! What is peculiar to the endpoint through which the service hands out managed disks (`md-…`; protocol §6).
+
+use pageferry_azure::PageBlob;
+use pageferry_core::{PageRange, Pages, SnapshotId};
+use pageferry_store::error::Failure;
+use pageferry_store::{Answer, Ask, ErrorKind, Source, StoreError, View};
+
+/// When no snapshot of a managed disk can have been taken: before there were any.
+const NO_SNAPSHOT: &str = "2006-01-02T03:04:05.0000000Z";
+
+/// What a VHDX begins with (MS-VHDX 2.2.1).
+const VHDX: &[u8] = b"vhdxfile";
+
+/// Asks for the difference between `blob`, a snapshot that is known to be readable, and one that does not exist. What the
+/// service says of it is not documented; every refusal shows that it has looked for the earlier snapshot.
+///
+/// # Errors
+/// [`ErrorKind::ChainBroken`] with the code of a page blob that has no such snapshot, as it should be.
+pub(crate) async fn since_nothing(blob: &PageBlob, ask: &Ask) -> Result<Answer, StoreError> {
+    let nothing = blob.location().at(SnapshotId::new(NO_SNAPSHOT));
+    blob.list_since_url(ask, &nothing).await.map_err(|error| match error.failure().status {
+        Some(400 | 401 | 403 | 404 | 409) => StoreError::from_failure(Failure {
+            kind: ErrorKind::ChainBroken,
+            code: Some("PreviousSnapshotNotFound".to_owned()),
+            ..error.failure().clone()
+        }),
+        _ => error,
+    })
+}
+
+/// Refuses a VHDX, whatever is said of it elsewhere: its offsets are not the disk's.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a VHDX, and those of the service.
+pub(crate) async fn refuse_vhdx(blob: &PageBlob) -> Result<(), StoreError> {
+    let Some(first) = PageRange::new(Pages::ZERO, Pages::new(1)) else { return Ok(()) };
+    let (data, _) = blob.read(&View::Base, first, None).await?;
+    if !data.bytes().starts_with(VHDX) {
+        return Ok(());
+    }
+    let cause = "it is a VHDX, as disks with 4096-byte sectors are, and its pages are not the disk's: pageferry copies disks \
+                 with 512-byte sectors";
+    Err(StoreError::new(ErrorKind::Invalid, "Get Blob", blob.address(), cause))
+}

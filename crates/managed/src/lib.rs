@@ -1,0 +1,19 @@
+//! Managed disks: found by their resource ids, and read through their incremental snapshots.
+//!
+//! [`ManagedDisk`] is a source: the [`Chain`] says which snapshots there are and in which order, and [`Grants`] owns the SAS
+//! through which they are read. [`UrlPair`] is a source for those who have nothing but URLs.
+
+pub mod chain;
+pub mod disk;
+mod endpoint;
+pub mod grants;
+pub mod pair;
+mod scene;
+pub mod take;
+
+pub use chain::{Chain, Link};
+pub use disk::{ManagedDisk, Reading};
+pub use grants::{Grants, Terms};
+pub use pair::UrlPair;
+pub use scene::Scene;
+pub use take::Naming;
