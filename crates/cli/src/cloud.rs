@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
 use pageferry_arm::{Arm, FixedToken, Options};
-use pageferry_azure::{AuthMode, general_client, identity};
+use pageferry_azure::{CredentialError, general_client, identity};
 use url::{Host, Url};
 
 use crate::exit::{Exit, Failure};
@@ -21,19 +21,19 @@ const CONNECTIONS: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Cloud {
     endpoint: Url,
-    auth: Option<AuthMode>,
+    /// The way to authenticate, as it was typed; nobody needs to make sense of it who has no managed disk.
+    auth: Option<String>,
 }
 
 impl Cloud {
     /// Makes sense of the flags.
     ///
     /// # Errors
-    /// An endpoint that is no URL, an unknown way to authenticate.
+    /// An endpoint that is no URL.
     pub(crate) fn of(endpoint: &str, auth: Option<&str>) -> Result<Cloud, Failure> {
         let endpoint = Url::parse(endpoint.trim())
             .map_err(|error| Failure::usage(format!("--arm-endpoint is not a URL: {error}")))?;
-        let auth = auth.map(auth_mode).transpose()?;
-        Ok(Cloud { endpoint, auth })
+        Ok(Cloud { endpoint, auth: auth.map(str::to_owned) })
     }
 
     /// A client, and who it is. Nothing is sent yet.
@@ -44,8 +44,8 @@ impl Cloud {
         let token: Arc<dyn TokenCredential> = if self.is_emulator() {
             Arc::new(FixedToken::new(EMULATOR_TOKEN))
         } else {
-            identity(self.auth, &|name| std::env::var(name).ok()).map_err(|error| {
-                let failure = Failure::from(guarded(error));
+            self.identity().map_err(|error| {
+                let failure = Failure::from(error);
                 let message = format!("cannot sign in to {}: {}", self.endpoint, failure.message);
                 Failure { message, ..failure }
             })?
@@ -59,8 +59,18 @@ impl Cloud {
         Ok((Arm::new(Arc::clone(&token), options)?, token))
     }
 
+    fn identity(&self) -> Result<Arc<dyn TokenCredential>, CredentialError> {
+        let auth = self.auth.as_deref().map(auth_mode).transpose()?;
+        identity(auth, &|name| std::env::var(name).ok()).map_err(guarded)
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
     /// Whether it is on this machine.
-    pub(crate) fn is_emulator(&self) -> bool {
+    fn is_emulator(&self) -> bool {
         match self.endpoint.host() {
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),

@@ -55,7 +55,7 @@ impl Exit {
             Exit::Differs => (4, "differs", "contents differ"),
             Exit::ChainBroken => (5, "chain-broken", "the chain of differences is broken; `--reseed` begins it anew"),
             Exit::NotOurs => (6, "not-ours", "the target is not ours, or was changed outside pageferry"),
-            Exit::Lag => (9, "lag", "backups lag behind (reserved for `check`)"),
+            Exit::Lag => (9, "lag", "`check`: the newest point is too old"),
             Exit::Busy => (75, "busy", "another run holds the target"),
             Exit::Fenced => (76, "fenced", "another run took the target from this one"),
             Exit::Denied => (77, "denied", "the credentials do not suffice"),

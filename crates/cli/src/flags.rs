@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use pageferry_core::plan::ChunkPolicy;
@@ -10,16 +11,16 @@ use pageferry_core::plan::ChunkPolicy;
 use crate::console::{Console, Output};
 use crate::exit::{Exit, Failure};
 use crate::help;
-use crate::human::parse_bytes;
+use crate::human::{parse_bytes, parse_duration};
 use crate::logging::LogLevel;
 use crate::speed::{Cap, Concurrency, parse_cap, parse_concurrency};
 
-/// Back up Azure page blobs, moving only what changed
+/// Back up Azure disks, moving only what changed
 ///
-/// pageferry copies the snapshots of a page blob (a disk) to another page blob (its target), in
-/// order, one point each. The first is copied whole; of each later one only the pages that changed,
-/// as the service itself reports them. A point is a snapshot of the target that was proved to equal
-/// its source snapshot, and can be restored as it is.
+/// pageferry copies the snapshots of a disk (a managed disk, or a page blob) to a page blob (its
+/// target), in order, one point each. The first is copied whole; of each later one only the pages
+/// that changed, as the service itself reports them. A point is a snapshot of the target that was
+/// proved to equal its source snapshot, and can be restored as it is.
 #[derive(Parser, Debug)]
 #[command(name = "pageferry", version, after_long_help = help::general(), verbatim_doc_comment)]
 pub(crate) struct Flags {
@@ -63,6 +64,12 @@ pub(crate) enum Command {
     /// Compare a point with the source snapshot it was made from, byte by byte
     #[command(after_long_help = help::VERIFY)]
     Verify(VerifyFlags),
+    /// Raise an alarm if the newest point of a target is too old
+    #[command(after_long_help = help::CHECK)]
+    Check(CheckFlags),
+    /// Look for what would keep a backup from running, and say what to do about it
+    #[command(after_long_help = help::DOCTOR)]
+    Doctor(DoctorFlags),
     /// Measure how fast a pair moves a disk: by this machine, by the engine, by the service itself
     #[command(after_long_help = help::BENCH)]
     Bench(BenchFlags),
@@ -227,6 +234,40 @@ pub(crate) struct VerifyFlags {
     pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) scratch: ScratchFlags,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckFlags {
+    /// The target's URL
+    pub(crate) target: String,
+    /// How old the picture of the disk may be that the newest point holds: 90m, 26h, 2d
+    #[arg(long, value_name = "TIME", default_value = "26h", value_parser = parse_duration)]
+    pub(crate) max_lag: Duration,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorFlags {
+    /// The disk: a URL or a resource id, as for `sync`
+    pub(crate) source: String,
+    /// The target's URL
+    pub(crate) target: Option<String>,
+    /// End the SAS of the disk's snapshots that no run under way on TARGET uses, as a machine that died leaves them
+    #[arg(long)]
+    pub(crate) revoke_stale: bool,
+    #[command(flatten)]
+    pub(crate) previous: Previous,
+    #[command(flatten)]
+    pub(crate) source_access: SourceAccess,
+    #[command(flatten)]
+    pub(crate) access: TargetAccess,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) cloud: CloudFlags,
 }

@@ -9,6 +9,10 @@ Addresses:
   SOURCE, TARGET and DISK are URLs of page blobs, for example
     https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
     http://127.0.0.1:10000/devstoreaccount1/CONTAINER/BLOB      (the emulator)
+  A SOURCE or DISK may also be a managed disk, or one of its incremental snapshots:
+    /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.Compute/disks/NAME
+    /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.Compute/snapshots/NAME
+    @FILE or env:NAME, with the URL that `az snapshot grant-access` gives in it
 
 Credentials, the first that is there:
   1. a SAS in the URL; better in a file or variable: --source-sas @FILE, --target-sas env:NAME
@@ -18,6 +22,7 @@ Credentials, the first that is there:
      AZURE_STORAGE_SAS_TOKEN
   4. nothing at all for the development account on this machine
   5. a token: workload identity, client secret, managed identity, `az login` (--auth chooses)
+  Resource Manager, which knows managed disks, takes a token always.
   The disk is always the source side, also where a point is restored to a new disk.
 
 Start with:
@@ -67,6 +72,21 @@ Examples:
   pageferry backup https://acct.blob.core.windows.net/vhds/web1.vhd https://vault.blob.core.windows.net/b/web1
   pageferry backup /subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/disks/web1 \\
     https://vault.blob.core.windows.net/b/web1 --keep-source 3";
+
+pub(crate) const CHECK: &str = "\
+Ends with 9 if there is no point that is young enough, whatever the reason, and with 0 if there is: a second
+timer, apart from the one that makes the backups, notices that they stopped.
+
+Examples:
+  pageferry check https://vault.blob.core.windows.net/b/web1 --max-lag 26h";
+
+pub(crate) const DOCTOR: &str = "\
+Looks at credentials, clock, network path, roles, SAS and grants, and changes nothing, but for what
+--revoke-stale ends. It ends with 0 if nothing would fail a run, and with the code of the first thing that would.
+
+Examples:
+  pageferry doctor https://acct.blob.core.windows.net/vhds/web1.vhd https://vault.blob.core.windows.net/b/web1
+  pageferry doctor /subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/disks/web1 --revoke-stale";
 
 pub(crate) const PLAN: &str = "\
 The same plan is what `pageferry sync` carries out. No lease is taken and nothing is written.

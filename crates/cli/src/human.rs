@@ -67,6 +67,25 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(expected)
 }
 
+/// A length of time: `90s`, `90m`, `26h`, `2d`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}` is no length of time; write 90s, 90m, 26h or 2d");
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| expected())?;
+    let secs = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(secs).map(Duration::from_secs).ok_or_else(expected)
+}
+
 /// Why something cannot be measured, as a row can hold it: without the blob, whose name means nothing to anybody.
 pub(crate) fn briefly(error: &StoreError) -> String {
     let Failure { operation, cause, status, code, .. } = error.failure();

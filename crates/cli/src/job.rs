@@ -16,15 +16,15 @@ use crate::cloud::Cloud;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    BackupFlags, BenchFlags, Command, EngineFlag, Expert, FillGaps, Filling, Flags, Pair, PlanFlags, PointsFlags,
-    RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+    BackupFlags, BenchFlags, CheckFlags, Command, DoctorFlags, EngineFlag, Expert, FillGaps, Filling, Flags, Pair,
+    PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::origin::{Hints, Origin};
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
 use crate::speed::Speed;
-use crate::{backup, bench, demo, emulator, plan, points, restore, snapshot, sync, verify};
+use crate::{backup, bench, check, demo, doctor, emulator, plan, points, restore, snapshot, sync, verify};
 
 /// The quiet period after an unclean end, below which only a service on this machine may go.
 pub(crate) const QUIESCE: Duration = Duration::from_secs(45);
@@ -45,6 +45,8 @@ pub(crate) enum Job {
     Plan(plan::Job),
     Sync(sync::Job),
     Backup(Box<backup::Job>),
+    Check(Box<check::Job>),
+    Doctor(Box<doctor::Job>),
     Points(points::Job),
     Restore(restore::Job),
     Verify(verify::Job),
@@ -85,6 +87,8 @@ impl Job {
             Command::Plan(flags) => Job::Plan(plan_job(&flags)?),
             Command::Sync(flags) => Job::Sync(sync_job(&flags)?),
             Command::Backup(flags) => Job::Backup(Box::new(backup_job(flags)?)),
+            Command::Check(flags) => Job::Check(Box::new(check_job(&flags)?)),
+            Command::Doctor(flags) => Job::Doctor(Box::new(doctor_job(&flags)?)),
             Command::Points(flags) => Job::Points(points_job(&flags)?),
             Command::Restore(flags) => Job::Restore(restore_job(flags)?),
             Command::Verify(flags) => Job::Verify(verify_job(flags)?),
@@ -104,6 +108,8 @@ impl Job {
             Job::Plan(job) => job.run(scene).await,
             Job::Sync(job) => job.run(scene).await,
             Job::Backup(job) => job.run(scene).await,
+            Job::Check(job) => job.run(scene).await,
+            Job::Doctor(job) => job.run(scene).await,
             Job::Points(job) => job.run(scene).await,
             Job::Restore(job) => job.run(scene).await,
             Job::Verify(job) => job.run(scene).await,
@@ -173,6 +179,24 @@ fn backup_job(flags: BackupFlags) -> Result<backup::Job, Failure> {
     same_disk(&job.source, &job.target)?;
     settings.check_quiesce(&job.target)?;
     Ok(job)
+}
+
+fn check_job(flags: &CheckFlags) -> Result<check::Job, Failure> {
+    let target = target(&flags.target, flags.access.target_sas.as_deref(), flags.auth.auth.as_deref());
+    Ok(check::Job { target: target.place(Speed::default(), QUIESCE)?, max_lag: flags.max_lag })
+}
+
+fn doctor_job(flags: &DoctorFlags) -> Result<doctor::Job, Failure> {
+    let auth = flags.auth.auth.as_deref();
+    let cloud = Cloud::of(&flags.cloud.arm_endpoint, auth)?;
+    let source = source("SOURCE", &flags.source, flags.source_access.source_sas.as_deref(), auth, "");
+    let hints = Hints { previous: flags.previous.previous.as_deref(), ..Hints::plain(&cloud) };
+    let target = flags.target.as_deref().map(|url| target(url, flags.access.target_sas.as_deref(), auth));
+    Ok(doctor::Job {
+        source: Origin::of(source, hints)?,
+        target: target.map(|target| target.place(Speed::default(), QUIESCE)).transpose()?,
+        revoke_stale: flags.revoke_stale,
+    })
 }
 
 fn points_job(flags: &PointsFlags) -> Result<points::Job, Failure> {

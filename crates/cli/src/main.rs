@@ -5,9 +5,11 @@
 
 mod backup;
 mod bench;
+mod check;
 mod cloud;
 mod console;
 mod demo;
+mod doctor;
 mod emulator;
 mod exit;
 mod flags;

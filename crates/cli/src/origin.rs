@@ -133,7 +133,7 @@ impl Origin {
                 Ok((Disk::Managed(disk), snapshot))
             }
             Origin::Urls(urls) => {
-                let pair = UrlPair::new(urls.newer.clone(), urls.older.clone(), &urls.options)?;
+                let pair = urls.open()?;
                 let newer = pair.newer().clone();
                 Ok((Disk::Urls(pair), Some(newer)))
             }
@@ -146,6 +146,26 @@ impl Origin {
             Origin::Blob(place) => Some(place),
             _ => None,
         }
+    }
+}
+
+impl Urls {
+    /// The snapshot that was named first.
+    pub(crate) fn newer(&self) -> &Address {
+        &self.newer
+    }
+
+    /// The one before it, where it was named.
+    pub(crate) fn older(&self) -> Option<&Address> {
+        self.older.as_ref()
+    }
+
+    /// A source. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The URLs name no snapshots, or in the wrong order.
+    pub(crate) fn open(&self) -> Result<UrlPair, StoreError> {
+        UrlPair::new(self.newer.clone(), self.older.clone(), &self.options)
     }
 }
 

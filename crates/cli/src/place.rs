@@ -177,6 +177,11 @@ fn hides_a_sas(path: &str) -> bool {
 }
 
 impl Place {
+    /// Who we are to the service.
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
     /// The same, with a scratch blob.
     ///
     /// # Errors

@@ -9,7 +9,9 @@ use support::World;
 fn help_is_as_written_down() {
     let world = World::new();
     let mut text = world.run(&["--help"]).expect(0).stdout;
-    for command in ["demo", "emulator", "snapshot", "plan", "sync", "points", "restore", "verify"] {
+    for command in
+        ["demo", "emulator", "snapshot", "plan", "sync", "backup", "points", "restore", "verify", "check", "doctor"]
+    {
         let ran = world.run(&[command, "--help"]).expect(0);
         text.push_str(&format!("\n==== {command}\n\n{}", ran.stdout));
     }

@@ -235,11 +235,11 @@ mod tests {
         };
         vec![
             State::Applying(mark.clone()),
-            State::Applying(Mark { grants: vec!["/s/1".into(), "/s/2".into()], ..mark.clone() }),
-            State::Applying(Mark { from: Some(snapshot("1")), known: false, ..mark }),
+            State::Applying(Mark { from: Some(snapshot("1")), known: false, ..mark.clone() }),
             State::Sealed(seal.clone()),
             State::Restored(seal.clone()),
             State::Sealed(Seal { parent: Some(snapshot("1")), ..seal }),
+            State::Applying(Mark { grants: vec!["/s/1".into(), "/s/2".into()], ..mark }),
         ]
     }
 

@@ -161,6 +161,7 @@ fn what_seeding_anew_resolves_is_told_from_what_it_must_not_touch() {
         Conflict::ParentReplaced(id.clone()),
         Conflict::Shrunk { from_bytes, to_bytes },
         Conflict::AcrossBoundary { from_bytes, to_bytes },
+        Conflict::OtherFamily { from: id.clone(), to: id.clone() },
     ] {
         assert!(conflict.is_broken_chain(), "{conflict}");
     }
@@ -174,6 +175,28 @@ fn what_seeding_anew_resolves_is_told_from_what_it_must_not_touch() {
     ] {
         assert!(!conflict.is_broken_chain(), "{conflict}");
     }
+}
+
+#[test]
+fn between_families_there_is_no_difference() {
+    let mut offered = source(&["1", "2"]);
+    offered.offers.iter_mut().for_each(|offer| offer.family = Some("a".into()));
+    assert!(next_step(Some(&sealed("1")), &offered, &Want::Next, false).is_ok());
+    offered.offers[1].family = Some("b".into());
+    let refused = next_step(Some(&sealed("1")), &offered, &Want::Next, false).unwrap_err();
+    assert_eq!(refused, Conflict::OtherFamily { from: SnapshotId::new("1"), to: SnapshotId::new("2") });
+    assert!(next_step(None, &offered, &Want::To(SnapshotId::new("2")), false).is_ok(), "a seed needs no difference");
+}
+
+#[test]
+fn only_what_the_service_is_documented_to_do_needs_no_person() {
+    let id = SnapshotId::new("1");
+    let (from_bytes, to_bytes) = (1, 2);
+    assert!(Conflict::AcrossBoundary { from_bytes, to_bytes }.is_expected());
+    assert!(Conflict::OtherFamily { from: id.clone(), to: id.clone() }.is_expected());
+    assert!(!Conflict::ParentGone(id.clone()).is_expected());
+    assert!(!Conflict::ParentReplaced(id).is_expected());
+    assert!(!Conflict::Shrunk { from_bytes, to_bytes }.is_expected());
 }
 
 #[test]
