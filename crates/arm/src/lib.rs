@@ -2,18 +2,26 @@
 //! leave to use their data.
 //!
 //! [`Arm`] is the whole of it. There is no official client for disks, so the requests are made by hand on the pipeline of
-//! the official SDK, which never retries; `retry` does, because every request made here ends in the same state however often
-//! it arrives. Operations that the service finishes later are waited for (`operation`), and an answer that names
-//! another URL is followed only where our token may go: to the endpoint itself.
+//! the official SDK, which never retries; `wire` does, because every request made here ends in the same state however often
+//! it arrives. Operations that the service finishes later are waited for (`waiting`), and an answer that names another URL
+//! is followed only where our token may go: to the endpoint itself.
 //!
 //! Failures are [`StoreError`](pageferry_store::StoreError)s. Nothing that is a password (token, shared access signature) is part of
 //! any `Debug`, `Display` or error.
 
+mod body;
 mod client;
+mod errors;
+mod fault;
+mod operation;
 mod options;
 mod resource_id;
 mod resources;
+mod scrub;
 mod token;
+mod transport;
+mod waiting;
+mod wire;
 
 pub use client::Arm;
 pub use options::Options;

@@ -77,7 +77,7 @@ impl Options {
     }
 
     /// The endpoint, for errors.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         self.endpoint.origin().ascii_serialization()
     }
 }

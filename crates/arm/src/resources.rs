@@ -59,6 +59,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether all of a copy has arrived: certainly not while the service says nothing about it.
+    pub fn is_complete(&self) -> bool {
+        self.completion_percent.is_some_and(|percent| percent >= 100.0)
+    }
+
     /// Whether its data is read with a token besides the SAS.
     pub fn needs_token(&self) -> bool {
         needs_token(self.auth_mode.as_deref())
