@@ -130,16 +130,14 @@ impl Resource {
     }
 
     /// Why its copy failed.
-    pub(crate) fn copy_error(&self) -> Option<String> {
+    pub(crate) fn copy_error(&self) -> Option<Said> {
         let error = self.properties.as_ref()?.copy_completion_error.as_ref()?;
-        let parts = [error.error_code.as_deref(), error.error_message.as_deref()];
-        let said = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-        (!said.is_empty()).then(|| scrub(&said))
+        Some(Said { code: error.error_code.clone(), message: error.error_message.clone() })
     }
 
     /// As a snapshot. `asked` is its id where the answer does not repeat it.
     pub(crate) fn into_snapshot(self, asked: Option<&ResourceId>) -> Result<Snapshot, Fault> {
-        let copy_error = self.copy_error();
+        let copy_error = self.copy_error().and_then(|said| sentence(&said));
         let id = id(self.id.as_deref(), Kind::Snapshot, asked)?;
         let properties = self.properties.unwrap_or_default();
         let creation = properties.creation_data.unwrap_or_default();
@@ -209,6 +207,12 @@ fn id(said: Option<&str>, kind: Kind, asked: Option<&ResourceId>) -> Result<Reso
         (None, None) => return Err(wrong(format!("a {} in the answer has no id", kind.word()))),
     };
     if id.kind() == kind { Ok(id) } else { Err(wrong(format!("the answer has a {} in it", id.kind().word()))) }
+}
+
+fn sentence(said: &Said) -> Option<String> {
+    let parts = [said.code.as_deref(), said.message.as_deref()];
+    let said = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+    (!said.is_empty()).then(|| scrub(&said))
 }
 
 /// A whole number, however it is written: `1073741824` and `1.073741824e9` are the same size.

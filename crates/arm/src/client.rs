@@ -195,9 +195,9 @@ impl Arm {
             match resource.provisioning() {
                 state if state.eq_ignore_ascii_case("Succeeded") => return Ok(resource),
                 state if waiting::is_failure(state) => {
-                    let why = resource.copy_error().map_or_else(String::new, |error| format!(" ({error})"));
-                    let cause = format!("its provisioningState is {state}{why}");
-                    return Err(errors::error(operation, &object, Fault::new(Outcome::GivenUp, cause), 1));
+                    let words = format!("its provisioningState is {state}");
+                    let said = resource.copy_error().unwrap_or_default();
+                    return Err(errors::error(operation, &object, Fault::said(Outcome::GivenUp, said, &words), 1));
                 }
                 _ => self.0.rest(operation, &object, None, &wait).await?,
             }

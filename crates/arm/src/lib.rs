@@ -28,3 +28,6 @@ pub use options::Options;
 pub use resource_id::{Kind, ResourceId, ResourceIdError};
 pub use resources::{Access, CopyKind, Disk, Granted, NewDisk, NewSnapshot, Origin, Snapshot};
 pub use token::FixedToken;
+
+#[cfg(test)]
+mod tests;
