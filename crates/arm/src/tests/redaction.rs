@@ -47,3 +47,57 @@ fn no_debug_shows_a_token() {
     assert!(!told.contains("CANARY"), "{told}");
     assert!(told.contains("management.azure.com"), "{told}");
 }
+
+/// Keeps every word that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<String>>);
+
+impl tracing::field::Visit for Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().unwrap().push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        span.record(&mut self.clone());
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_log_shows_a_signature() {
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(log.clone());
+    // The service signs the URLs it is to be asked at.
+    let signed = format!("{STATUS_URL}&t=1&c=MII&s=CANARY&h=CANARY");
+    let accepted = answer(202, "").header("azure-asyncoperation", signed.clone()).header("location", signed);
+    let granted = format!(r#"{{"status":"Succeeded","properties":{{"output":{{"accessSAS":"{SAS}"}}}}}}"#);
+    let broken = Step::Fail(WireErrorKind::Io, format!("reset while sending to {SAS}"));
+    let (arm, mock) = arm([quoting(503), accepted.into(), broken, answer(200, granted).into(), quoting(403)]);
+    arm.begin_access(&snapshot_id(), Access::Read, Duration::from_secs(60)).await.unwrap();
+    arm.end_access(&snapshot_id()).await.unwrap_err();
+    mock.seen();
+    drop(guard);
+    let logged = log.0.lock().unwrap();
+    assert!(logged.contains("azure-asyncoperation") && logged.contains("attempt failed"), "all is logged: {logged}");
+    assert!(!logged.contains("CANARY"), "{logged}");
+}
