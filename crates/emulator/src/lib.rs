@@ -26,12 +26,16 @@ mod response;
 mod server;
 mod service;
 mod time;
+mod vhd;
 mod xml;
 
 pub use auth::sas;
 pub use clock::{Clock, ManualClock, ShiftedClock, SystemClock};
 pub use digest::{crc64, crc64_header};
 pub use model::Model;
+pub use model::arm::config::{ArmConfig, Limits};
+pub use model::arm::error::ArmError;
+pub use model::arm::{ActiveGrant, DiskImage};
 pub use model::config::{Account, Config, CopyPace};
 pub use model::variants::{CheckOrder, Variants};
 pub use request::{Payload, Request};
@@ -42,6 +46,9 @@ pub use time::{TICKS_PER_SECOND, Timestamp};
 
 /// The conventional development account, known to every client.
 pub const DEV_ACCOUNT: &str = "devstoreaccount1";
+
+/// The token that the resource manager takes from everybody: public, and worth nothing anywhere else.
+pub const DEV_TOKEN: &str = "pageferry-emulator";
 
 /// The key of [`DEV_ACCOUNT`]: public, and worth nothing anywhere else.
 pub const DEV_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";

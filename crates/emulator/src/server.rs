@@ -94,6 +94,11 @@ impl Running {
         format!("http://{}/{}", self.address, self.account)
     }
 
+    /// The resource manager, for managed disks.
+    pub fn arm_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Where the service listens.
     pub fn addr(&self) -> SocketAddr {
         self.address

@@ -11,6 +11,10 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) permissions: String,
+    /// Whether a bearer token is demanded beside the signature.
+    pub(crate) bearer: bool,
+    /// Whether the signature is good in a private network alone.
+    pub(crate) private: bool,
     scope: Scope,
 }
 
@@ -41,6 +45,10 @@ pub(crate) struct Policy {
     pub(crate) start: String,
     pub(crate) expiry: String,
     pub(crate) permissions: String,
+    /// Whether a bearer token is demanded beside the signature: managed disks alone have this.
+    pub(crate) bearer: bool,
+    /// Whether the signature is good in a private network alone: managed disks alone have this.
+    pub(crate) private: bool,
 }
 
 /// Checks the signature in `query`.
@@ -78,6 +86,7 @@ pub(crate) fn verify(
         start: get("st").to_owned(),
         expiry: get("se").to_owned(),
         permissions: get("sp").to_owned(),
+        ..Policy::default()
     };
     if !fields.id.is_empty() {
         let policy = policies.iter().find(|p| p.id == fields.id);
@@ -93,7 +102,7 @@ pub(crate) fn verify(
     if !get("sip").is_empty() && !address_allowed(get("sip"), place.client) {
         return Err(Fault::of("AuthorizationSourceIPMismatch"));
     }
-    Ok(Grant { permissions: fields.permissions, scope })
+    Ok(Grant { permissions: fields.permissions, bearer: fields.bearer, private: fields.private, scope })
 }
 
 impl Grant {
@@ -131,6 +140,7 @@ impl Policy {
                 mine.clone_from(theirs);
             }
         }
+        (self.bearer, self.private) = (stored.bearer, stored.private);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::arm::id::{self as arm, Kind, Route};
 use crate::request::Request;
 
 macro_rules! operations {
@@ -82,6 +83,32 @@ operations! {
     Container = "container",
     /// Everything about the account, List Containers among it.
     Account = "account",
+    /// Managed disks: get one.
+    GetDisk = "get-disk",
+    /// Managed disks: list them.
+    ListDisks = "list-disks",
+    /// Managed disks: create or replace one.
+    PutDisk = "put-disk",
+    /// Managed disks: change one.
+    PatchDisk = "patch-disk",
+    /// Managed disks: delete one.
+    DeleteDisk = "delete-disk",
+    /// Snapshots of managed disks: get one.
+    GetSnapshot = "get-snapshot",
+    /// Snapshots of managed disks: list them.
+    ListSnapshots = "list-snapshots",
+    /// Snapshots of managed disks: create or replace one.
+    PutSnapshot = "put-snapshot",
+    /// Snapshots of managed disks: change one.
+    PatchSnapshot = "patch-snapshot",
+    /// Snapshots of managed disks: delete one.
+    DeleteManagedSnapshot = "delete-managed-snapshot",
+    /// Managed disks and snapshots: give out a URL.
+    BeginGetAccess = "begin-get-access",
+    /// Managed disks and snapshots: take the URL back.
+    EndGetAccess = "end-get-access",
+    /// Managed disks and snapshots: how far something is.
+    GetOperation = "get-operation",
     /// Something the service does not know.
     Other = "other",
 }
@@ -89,6 +116,9 @@ operations! {
 impl Operation {
     /// The operation this request asks for.
     pub fn of(request: &Request) -> Self {
+        if arm::is_arm(request) {
+            return Self::of_arm(request);
+        }
         let comp = request.query("comp").unwrap_or_default();
         let is = |text: &str, name: &str| text.eq_ignore_ascii_case(name);
         let depth = request.path.trim_matches('/').splitn(3, '/').count();
@@ -139,6 +169,33 @@ impl Operation {
             }
             ("DELETE", Some("")) if request.query("snapshot").is_some() => Self::DeleteSnapshot,
             ("DELETE", Some("")) => Self::DeleteBlob,
+            _ => Self::Other,
+        }
+    }
+
+    /// What is asked of the resource manager.
+    fn of_arm(request: &Request) -> Self {
+        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
+        match (method, Route::parse(&request.path)) {
+            ("GET", Some(Route::Operation(_))) => Self::GetOperation,
+            ("GET", Some(Route::List { kind: Kind::Disk, .. })) => Self::ListDisks,
+            ("GET", Some(Route::List { kind: Kind::Snapshot, .. })) => Self::ListSnapshots,
+            ("POST", Some(Route::Action(_, action))) => match action.as_str() {
+                "begingetaccess" => Self::BeginGetAccess,
+                "endgetaccess" => Self::EndGetAccess,
+                _ => Self::Other,
+            },
+            (method, Some(Route::One(key, _))) => match (method, key.kind) {
+                ("GET", Kind::Disk) => Self::GetDisk,
+                ("PUT", Kind::Disk) => Self::PutDisk,
+                ("PATCH", Kind::Disk) => Self::PatchDisk,
+                ("DELETE", Kind::Disk) => Self::DeleteDisk,
+                ("GET", Kind::Snapshot) => Self::GetSnapshot,
+                ("PUT", Kind::Snapshot) => Self::PutSnapshot,
+                ("PATCH", Kind::Snapshot) => Self::PatchSnapshot,
+                ("DELETE", Kind::Snapshot) => Self::DeleteManagedSnapshot,
+                _ => Self::Other,
+            },
             _ => Self::Other,
         }
     }
@@ -280,6 +337,16 @@ mod tests {
             ("GET", "/a?comp=list", "", "account"),
             ("GET", "/c/b", "host=a.blob.core", "get-blob"),
             ("PATCH", "/a/c/b", "", "other"),
+            ("GET", "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/snapshots/x", "", "get-snapshot"),
+            ("PUT", "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/Disks/x", "", "put-disk"),
+            ("GET", "/subscriptions/s/providers/Microsoft.Compute/snapshots", "", "list-snapshots"),
+            (
+                "POST",
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/x/BeginGetAccess",
+                "",
+                "begin-get-access",
+            ),
+            ("GET", "/subscriptions/s/providers/Microsoft.Compute/locations/l/DiskOperations/1", "", "get-operation"),
         ] {
             assert_eq!(of(method, target, header), name, "{method} {target}");
         }

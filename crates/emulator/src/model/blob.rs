@@ -53,6 +53,8 @@ pub(crate) struct Blob {
     pub(crate) series: Option<Series>,
     /// The times of snapshots that were deleted.
     pub(crate) gone: BTreeSet<Timestamp>,
+    /// Whether every clear is recorded though no snapshot is here to ask: those of a managed disk may be elsewhere.
+    pub(crate) always_tracked: bool,
 }
 
 /// Everything a snapshot keeps of its base.
@@ -126,12 +128,13 @@ impl Blob {
             pending: None,
             series: None,
             gone: BTreeSet::new(),
+            always_tracked: false,
         }
     }
 
     /// Whether an older snapshot can ask what became of the pages of this base.
     pub(crate) fn is_tracked(&self) -> bool {
-        self.snapshots.values().any(|s| s.generation == self.state.generation)
+        self.always_tracked || self.snapshots.values().any(|s| s.generation == self.state.generation)
     }
 
     /// Brings a pending copy up to `now`.

@@ -2,9 +2,9 @@
 
 use crate::auth::token::{self, Place};
 use crate::auth::{Caller, Need, shared_key};
-use crate::model::config::Config;
 use crate::model::fault::Fault;
 use crate::model::version::Version;
+use crate::model::world::World;
 use crate::model::{Mode, Model};
 use crate::request::{self, Request};
 use crate::time::Timestamp;
@@ -41,15 +41,15 @@ pub(crate) struct Admitted {
 
 impl Target {
     /// Reads `/account/container/blob`, or `/container/blob` when the host names the account.
-    pub(crate) fn parse(request: &Request, config: &Config) -> Result<Self, Fault> {
+    pub(crate) fn parse(request: &Request, world: &World) -> Result<Self, Fault> {
         let path = request.path.strip_prefix('/').ok_or_else(|| Fault::of("InvalidUri"))?;
-        let label = request.get("host").and_then(|host| host.split_once(".blob.")).map(|(label, _)| label);
-        if let Some(account) = label.filter(|label| config.accounts.contains_key(*label)) {
+        let label = request.get("host").and_then(account_label);
+        if let Some(account) = label.filter(|label| world.holds(label)) {
             return Self::of(account, path);
         }
         let (account, rest) = path.split_once('/').unwrap_or((path, ""));
         let account = request::decode(account);
-        if !config.accounts.contains_key(&account) {
+        if !world.holds(&account) {
             return Err(Fault::of("ResourceNotFound"));
         }
         Self::of(&account, rest)
@@ -82,6 +82,9 @@ impl Model {
     }
 
     fn authenticate(&self, call: &Call<'_>) -> Result<Caller, Fault> {
+        if self.world.is_managed(&call.target.account) {
+            return self.disk_caller(call);
+        }
         let request = call.request;
         let malformed = || Fault::of("InvalidAuthenticationInfo");
         let signed = request.query("sig").is_some();
@@ -113,10 +116,10 @@ impl Model {
         snapshot: &str,
         call: &Call<'_>,
     ) -> Result<token::Grant, Fault> {
-        let account = self.config.accounts.get(&target.account).ok_or_else(|| Fault::of("AuthenticationFailed"))?;
+        let key = self.world.key(&target.account).ok_or_else(|| Fault::of("AuthenticationFailed"))?;
         let place = Place {
             account: &target.account,
-            key: &account.key,
+            key,
             container: &target.container,
             blob: &target.blob,
             snapshot,
@@ -146,7 +149,7 @@ impl Model {
             return Err(Fault::authentication(detail));
         }
         let text = shared_key::string_to_sign(request, name, call.version);
-        let key = self.config.accounts.get(name).map_or("", |account| account.key.as_str());
+        let key = self.world.key(name).unwrap_or_default();
         if shared_key::verify(key, &text, signature.trim()) {
             return Ok(Caller::Owner);
         }
@@ -156,6 +159,11 @@ impl Model {
              Server used following string to sign: '{shown}'."
         )))
     }
+}
+
+/// The account in a host such as `account.blob.core.windows.net`, or `account.z01.blob.storage.azure.net`.
+pub(crate) fn account_label(host: &str) -> Option<&str> {
+    host.split_once(".blob.").and_then(|(label, _)| label.split('.').next())
 }
 
 fn is_container_name(name: &str) -> bool {

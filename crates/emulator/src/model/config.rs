@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::arm::config::ArmConfig;
 use crate::model::variants::Variants;
 use crate::{DEV_ACCOUNT, DEV_KEY};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub https: bool,
     /// How Copy Blob and Incremental Copy Blob proceed.
     pub copy: CopyPace,
+    /// Managed disks and their snapshots, behind the resource manager.
+    pub arm: ArmConfig,
     /// Choices where the real service's behaviour is not certain.
     pub variants: Variants,
     /// The start of the generator behind lease ids, copy ids and request ids.
@@ -72,6 +75,7 @@ impl Default for Config {
             hosts: Vec::new(),
             https: false,
             copy: CopyPace::default(),
+            arm: ArmConfig::default(),
             variants: Variants::default(),
             seed: 0x9E37_79B9_7F4A_7C15,
         }

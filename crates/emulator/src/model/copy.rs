@@ -22,7 +22,7 @@ impl Model {
         let conditions = Conditions::of(request)?;
         let source_conditions = Conditions::of_source(request)?;
         let proof = self.admit(call, Need::object("wc"))?;
-        let source = Source::parse(url, call, &self.config)?;
+        let source = Source::parse(url, call, &self.config, &self.world)?;
         self.world.container(call, &proof)?;
         let from = self.read_source(call, &source, true)?;
         let tier = self.requested_tier(call, from.size)?;

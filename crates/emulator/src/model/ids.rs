@@ -3,7 +3,7 @@
 //! Only requests that change something may draw from the lasting part; so a log of just those requests, played
 //! again, gives every name again.
 
-use crate::random::mix;
+use crate::random::{below, mix};
 use crate::time::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -33,6 +33,17 @@ impl Ids {
         let (a, b) = (mix(self.lasting), mix(!self.lasting));
         let tail = b & 0xFFFF_FFFF_FFFF;
         format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{tail:012x}", a >> 32, a >> 16 & 0xFFFF, a & 0xFFF, b >> 52)
+    }
+
+    /// A fresh name of small letters and digits, for an account or a container.
+    pub(crate) fn name(&mut self, length: usize) -> String {
+        const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let letter = |_| {
+            self.lasting = self.lasting.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let index = usize::try_from(below(mix(self.lasting), LETTERS.len() as u64)).unwrap_or(0);
+            char::from(LETTERS[index])
+        };
+        (0..length).map(letter).collect()
     }
 
     /// An id of the service's form for the request being answered.

@@ -24,7 +24,7 @@ impl Model {
         let url = request.get("x-ms-copy-source").ok_or_else(|| Fault::missing("x-ms-copy-source"))?;
         let conditions = Conditions::of(request)?;
         let proof = self.admit(call, Need::object("wc"))?;
-        let source = Source::parse(url, call, &self.config)?;
+        let source = Source::parse(url, call, &self.config, &self.world)?;
         self.world.container(call, &proof)?;
         let time = source.snapshot.ok_or_else(|| Fault::of("IncrementalCopySourceMustBeSnapshot"))?;
         let from = self.read_source(call, &source, true)?;

@@ -4,6 +4,7 @@
 //! answers and leave the same state. That is what lets a journal restore a service, and a test replay a disaster.
 
 mod account;
+pub(crate) mod arm;
 pub(crate) mod blob;
 pub(crate) mod call;
 mod conditions;
@@ -18,6 +19,7 @@ pub(crate) mod input;
 mod lease;
 mod lease_ops;
 mod listing;
+mod managed;
 mod properties;
 mod ranges;
 mod read;
@@ -28,6 +30,7 @@ pub(crate) mod version;
 mod world;
 mod write;
 
+use crate::model::arm::Arm;
 use crate::model::call::{Call, Target};
 use crate::model::config::Config;
 use crate::model::fault::Fault;
@@ -60,12 +63,13 @@ pub struct Model {
     pub(crate) config: Config,
     world: World,
     ids: Ids,
+    arm: Arm,
 }
 
 impl Model {
     /// An empty service.
     pub fn new(config: Config) -> Self {
-        Self { world: World::new(config.accounts.keys()), ids: Ids::new(config.seed), config }
+        Self { world: World::new(&config.accounts), ids: Ids::new(config.seed), arm: Arm::default(), config }
     }
 
     /// How the service is set up.
@@ -83,11 +87,14 @@ impl Model {
     /// As [`Model::apply`], but a range hash is left to [`Response::seal`], and there are other ways than the ordinary:
     /// requests from a journal, for one, were checked before they were written down.
     pub(crate) fn step(&mut self, request: &Request, now: Timestamp, mode: Mode) -> Response {
+        if arm::is_arm(request) {
+            return self.arm_step(request, now, mode);
+        }
         let id = self.ids.request();
         let version = version::of(request);
         self.world.settle(now);
         let outcome = version.clone().and_then(|version| {
-            let target = Target::parse(request, &self.config)?;
+            let target = Target::parse(request, &self.world)?;
             self.dispatch(&Call { request, now, version, target, mode })
         });
         if outcome.is_ok() && request.is_mutation() {
@@ -122,14 +129,14 @@ impl Model {
 
     /// The times of the snapshots of the addressed blob, the oldest first.
     pub(crate) fn snapshots(&self, request: &Request) -> Vec<Timestamp> {
-        let target = Target::parse(request, &self.config).ok();
+        let target = Target::parse(request, &self.world).ok();
         let blob = target.as_ref().and_then(|target| self.world.source(target));
         blob.map(|blob| blob.snapshots.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Which of the blobs of this name the addressed one is, so that it can be told from a later one.
     pub(crate) fn incarnation(&self, request: &Request) -> Option<(Timestamp, u64)> {
-        let target = Target::parse(request, &self.config).ok()?;
+        let target = Target::parse(request, &self.world).ok()?;
         self.world.source(&target).map(|blob| (blob.state.created, blob.state.generation))
     }
 
@@ -144,6 +151,7 @@ impl Model {
         if let Some(name) = REFUSED.into_iter().find(|name| request.get(name).is_some()) {
             return Err(Fault::of("UnsupportedHeader").with("HeaderName", name));
         }
+        self.guard_disk(call, &comp)?;
         if kind == "account" && comp == "properties" && matches!(method, "GET" | "HEAD") {
             return self.account_information(call);
         }

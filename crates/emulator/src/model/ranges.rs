@@ -19,6 +19,9 @@ use crate::xml;
 /// The most ranges in one answer.
 const MAX_RANGES: usize = 10_000;
 
+/// 2016-01-01: of blobs that are older the service has no record of changes.
+const TRACKED_SINCE: u64 = 1_451_606_400;
+
 impl Model {
     pub(crate) fn page_ranges(&mut self, call: &Call<'_>) -> Result<Response, Fault> {
         match self.list_pages(call) {
@@ -64,7 +67,12 @@ impl Model {
         }
         conditions.for_read(subject.state)?;
         let since = match previous {
-            Some(previous) if !variants.ignore_prevsnapshot => Some(subject.since(previous, variants)?),
+            Some(previous) if !variants.ignore_prevsnapshot => {
+                if let Some(earlier) = subject.base.snapshots.get(&previous) {
+                    self.check_boundary(call, earlier, subject.state)?;
+                }
+                Some(subject.since(previous, variants)?)
+            }
             _ => None,
         };
         let size = subject.state.size;
@@ -109,7 +117,7 @@ impl Subject<'_> {
         if self.snapshot.is_some_and(|target| target < previous || (variants.self_diff_refused && target == previous)) {
             return Err(Fault::of("PreviousSnapshotCannotBeNewer"));
         }
-        if found.generation != self.state.generation {
+        if found.generation != self.state.generation || found.created.seconds() < TRACKED_SINCE {
             return Err(Fault::of("BlobOverwritten"));
         }
         let until = self.snapshot.unwrap_or(Timestamp::from_ticks(u64::MAX));

@@ -8,11 +8,12 @@ use url::Url;
 use crate::auth::Need;
 use crate::model::Model;
 use crate::model::blob::{Copy, Pending, State};
-use crate::model::call::{Call, Target};
+use crate::model::call::{Call, Target, account_label};
 use crate::model::conditions::{Conditions, Verdict};
 use crate::model::config::Config;
 use crate::model::fault::Fault;
 use crate::model::input;
+use crate::model::world::World;
 use crate::request;
 use crate::time::Timestamp;
 
@@ -35,7 +36,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn parse(text: &str, call: &Call<'_>, config: &Config) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &str, call: &Call<'_>, config: &Config, world: &World) -> Result<Self, Fault> {
         let bad = || Fault::header("x-ms-copy-source", text.split('?').next().unwrap_or_default());
         if text.len() > MAX_URL {
             return Err(bad());
@@ -43,12 +44,12 @@ impl Source {
         let url = Url::parse(text).map_err(|_| bad())?;
         let host = url.host_str().ok_or_else(bad)?;
         let path = url.path().strip_prefix('/').unwrap_or_default();
-        let named = host.split_once(".blob.").map(|(label, _)| label).filter(|l| config.accounts.contains_key(*l));
+        let named = account_label(host).filter(|label| world.holds(label));
         let target = match (named, path.split_once('/')) {
             (Some(account), _) => Target::of(account, path)?,
             (None, Some((account, rest))) if is_here(&url, call, config) => {
                 let account = request::decode(account);
-                if !config.accounts.contains_key(&account) {
+                if !world.holds(&account) {
                     return Err(Fault::of("CannotVerifyCopySource"));
                 }
                 Target::of(&account, rest)?
@@ -121,9 +122,15 @@ impl Model {
     /// As [`Model::read_source`], for the earlier snapshot of a diff that is named by URL.
     pub(crate) fn previous_by_url(&self, call: &Call<'_>, text: &str) -> Result<Timestamp, Fault> {
         const NAME: &str = "x-ms-previous-snapshot-url";
-        let source = Source::parse(text, call, &self.config).map_err(|_| Fault::header(NAME, "(not shown)"))?;
+        let source = Source::parse(text, call, &self.config, &self.world);
+        let source = source.map_err(|_| Fault::header(NAME, "(not shown)"))?;
         let time = source.snapshot.ok_or_else(|| Fault::header(NAME, "(no snapshot)"))?;
-        match self.read_source(call, &source, true) {
+        // Nobody has the key of a managed disk, so there each of the two snapshots needs a signature of its own.
+        let managed = self.world.is_managed(&source.target.account);
+        let signed = source.query.iter().any(|(name, _)| name == "sig");
+        let bare = managed && !signed && self.config.auth && !call.mode.trusted;
+        match self.read_source(call, &source, !managed) {
+            _ if bare => Err(Fault::authentication("The previous snapshot's URL has no signature.")),
             Ok(_) if source.target == call.target => Ok(time),
             Ok(_) => Err(Fault::of("PreviousSnapshotNotFound")),
             Err(fault) if fault.status == 404 => Err(Fault::of("PreviousSnapshotNotFound")),

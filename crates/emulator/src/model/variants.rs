@@ -78,6 +78,14 @@ pub struct Variants {
     pub header_beats_signature: bool,
     /// A signature for a blob (`sr=b`) opens its snapshots too.
     pub blob_signature_opens_snapshots: bool,
+    /// beginGetAccess answers at once with the URL, rather than with an operation to wait for.
+    pub grant_at_once: bool,
+    /// What takes its time is announced by `Location` alone, without `Azure-AsyncOperation`.
+    pub location_only: bool,
+    /// The answer to beginGetAccess says in `Retry-After` when to ask again.
+    pub grant_retry_after: bool,
+    /// A second grant on a disk or snapshot prolongs the first and gives its URL again, rather than revoke it.
+    pub second_grant_extends: bool,
 }
 
 /// The order in which a write is held against the state of its blob.
@@ -136,6 +144,10 @@ impl Variants {
             header_beats_signature: coin(30),
             blob_signature_opens_snapshots: true,
             incremental_repeats: coin(31),
+            grant_at_once: coin(32),
+            location_only: coin(33),
+            grant_retry_after: coin(34),
+            second_grant_extends: coin(35),
         }
     }
 
@@ -233,6 +245,10 @@ impl Default for Variants {
             anonymous_status: 401,
             header_beats_signature: false,
             blob_signature_opens_snapshots: true,
+            grant_at_once: false,
+            location_only: false,
+            grant_retry_after: false,
+            second_grant_extends: false,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Finding things: accounts, containers, blobs, snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use bytes::Bytes;
 
 use crate::auth::token::Policy;
 use crate::model::blob::{Blob, Container, State};
 use crate::model::call::{Admitted, Call, Target};
+use crate::model::config::Account;
 use crate::model::fault::Fault;
 use crate::model::input;
 use crate::time::Timestamp;
@@ -19,17 +21,56 @@ pub(crate) struct World {
     copying: BTreeSet<Target>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Holdings {
+    /// The shared key, in base64.
+    key: String,
+    /// Whether it is the data of a managed disk: nobody but the service knows its key, and little can be done there.
+    managed: bool,
     pub(crate) containers: BTreeMap<String, Container>,
     /// The service properties document as it was last set; empty until then.
     pub(crate) properties: Bytes,
 }
 
 impl World {
-    pub(crate) fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
-        let accounts = accounts.map(|name| (name.clone(), Holdings::default())).collect();
+    pub(crate) fn new(accounts: &BTreeMap<String, Account>) -> Self {
+        let holdings = |account: &Account| Holdings { key: account.key.clone(), ..Holdings::default() };
+        let accounts = accounts.iter().map(|(name, account)| (name.clone(), holdings(account))).collect();
         Self { accounts, copying: BTreeSet::new() }
+    }
+
+    /// Whether there is an account of this name.
+    pub(crate) fn holds(&self, account: &str) -> bool {
+        self.accounts.contains_key(account)
+    }
+
+    /// Whether the account is where a managed disk keeps its data.
+    pub(crate) fn is_managed(&self, account: &str) -> bool {
+        self.accounts.get(account).is_some_and(|holdings| holdings.managed)
+    }
+
+    /// The shared key of an account.
+    pub(crate) fn key(&self, account: &str) -> Option<&str> {
+        self.accounts.get(account).map(|holdings| holdings.key.as_str())
+    }
+
+    /// Makes room for the data of a managed disk: an account of its own, with the container that holds its blob.
+    pub(crate) fn add_managed(&mut self, home: &Target, key: String, container: Container) {
+        let containers = BTreeMap::from([(home.container.clone(), container)]);
+        let holdings = Holdings { key, managed: true, containers, properties: Bytes::new() };
+        self.accounts.insert(home.account.clone(), holdings);
+    }
+
+    /// Gives up the data of a managed disk.
+    pub(crate) fn drop_managed(&mut self, account: &str) {
+        if self.is_managed(account) {
+            self.accounts.remove(account);
+        }
+    }
+
+    /// The container of a managed disk's blob, for the service itself.
+    pub(crate) fn managed_mut(&mut self, home: &Target) -> Option<&mut Container> {
+        self.find_mut(home)
     }
 
     pub(crate) fn holdings(&self, call: &Call<'_>, _: &Admitted) -> Result<&Holdings, Fault> {
@@ -142,6 +183,16 @@ impl World {
 
     fn find(&self, target: &Target) -> Option<&Container> {
         self.accounts.get(&target.account)?.containers.get(&target.container)
+    }
+}
+
+/// Keys stay out of every log.
+impl fmt::Debug for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holdings")
+            .field("managed", &self.managed)
+            .field("containers", &self.containers)
+            .finish_non_exhaustive()
     }
 }
 

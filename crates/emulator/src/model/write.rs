@@ -105,7 +105,7 @@ impl Model {
         let source_conditions = Conditions::of_source(request)?;
         let proof = self.admit(call, Need::object("w"))?;
         self.writable(call, &proof, &write)?;
-        let source = Source::parse(url, call, &self.config)?;
+        let source = Source::parse(url, call, &self.config, &self.world)?;
         let state = self.read_source(call, &source, false)?;
         Source::verify_conditions(&source_conditions, &state, false)?;
         if end > state.size {
@@ -159,7 +159,7 @@ impl Model {
 
 impl Blob {
     /// Writes pages as one operation.
-    fn write(&mut self, start: u64, pieces: impl Iterator<Item = Bytes>, variants: &Variants) {
+    pub(crate) fn write(&mut self, start: u64, pieces: impl Iterator<Item = Bytes>, variants: &Variants) {
         let state = &mut self.state;
         state.stamp += 1;
         if variants.identical_rewrites_reported {

@@ -4,6 +4,7 @@
 //! faults that was set; everything the HTTP skin receives goes through it.
 
 mod deliver;
+mod disks;
 mod events;
 mod late;
 mod stats;
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::faults::{Delivery, Fate, FaultReport, FaultScript, FaultState};
 use crate::journal::Journal;
+use crate::model::arm;
+use crate::model::arm::error::ArmError;
 use crate::model::config::Config;
 use crate::model::fault::Fault;
 use crate::model::{Mode, Model};
@@ -142,6 +145,11 @@ impl Service {
     /// The answer to a request that never reaches the model.
     pub(crate) fn refuse(&self, request: &Request, code: &'static str) -> Response {
         let now = self.shared.clock.now();
+        if arm::is_arm(request) {
+            let response = ArmError::injected(code).response().with("date", now.http());
+            let length = response.body.len().to_string();
+            return response.with("content-length", length);
+        }
         Fault::of(code).response(&request.method, "00000000-0000-0007-0000-000000000000", now).with("date", now.http())
     }
 
