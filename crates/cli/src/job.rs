@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     lease: Duration,
     quiesce: Duration,
     repair: bool,
-    reseed: bool,
+    pub(crate) reseed: bool,
     fill: Option<Fill>,
 }
 

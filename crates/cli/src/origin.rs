@@ -9,7 +9,7 @@ use pageferry_azure::{Address, PageBlob};
 use pageferry_core::next::Want;
 use pageferry_core::{Etag, PageRange, SnapshotId};
 use pageferry_managed::{ManagedDisk, Reading, Scene as Listener, Terms, UrlPair};
-use pageferry_replicate::Events;
+use pageferry_replicate::{Events, look};
 use pageferry_store::{Answer, Ask, PageData, Pass, Properties, Receipt, Snapshot, Source, StoreError, View};
 
 use crate::cloud::Cloud;
@@ -198,6 +198,38 @@ impl Disk {
                 Err(Failure::usage(format!("SOURCE names snapshot {named}, and --to snapshot {asked}: leave --to off")))
             }
             (_, Some(named)) => Ok(Want::To(named)),
+        }
+    }
+
+    /// Checks that snapshots which are given by their URLs go on where `target` is: nothing but the one before says that they
+    /// are of the same disk.
+    ///
+    /// # Errors
+    /// The chain would be broken.
+    pub(crate) async fn continues(&self, target: &PageBlob) -> Result<(), Failure> {
+        let Disk::Urls(pair) = self else { return Ok(()) };
+        let points = look::target(target).await?.map(|found| found.view.points).unwrap_or_default();
+        let newest = points.last().map(|point| &point.seal);
+        // Another disk's backup is refused as that.
+        if newest.is_some_and(|seal| seal.disk.address() != pair.address()) {
+            return Ok(());
+        }
+        let target = target.address();
+        let broken = |why: String| Err(Failure::new(Exit::ChainBroken, why));
+        match (newest.map(|seal| &seal.snapshot.id), pair.older()) {
+            (None, Some(older)) => broken(format!(
+                "--previous names snapshot {older}, and {target} has no point made from it, or from any other: check TARGET, or \
+                 leave --previous off to copy the snapshot as a whole"
+            )),
+            (Some(held), None) if held != pair.newer() => broken(format!(
+                "the newest point of {target} was made from source snapshot {held}: say --previous with that snapshot's URL, \
+                 or --reseed to compare everything"
+            )),
+            (Some(held), Some(older)) if held != older && held != pair.newer() => broken(format!(
+                "--previous names snapshot {older}, and the newest point of {target} was made from {held}: give the URL of \
+                 that one"
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -92,6 +92,9 @@ impl Job {
         let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
         let ((source, named), target) = scene.interrupt.or(reach).await?;
         let want = source.want(&self.want, named)?;
+        if !self.settings.reseed {
+            scene.interrupt.or(source.continues(&target)).await?;
+        }
         let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
         let result = self.work(&engine, &want, scene, &reporter).await;
         engine.source.leave().await;

@@ -194,10 +194,10 @@ fn next_at(mut times: Vec<OffsetDateTime>, now: OffsetDateTime) -> Option<Offset
 
 /// A name that says of what and when, and is not too long (learn: 80 characters).
 fn name_of(disk: &str, now: OffsetDateTime) -> String {
-    let disk: String = disk.chars().take(48).collect();
+    let disk: String = disk.chars().take(40).collect();
     let (year, month, day) = now.to_calendar_date();
-    let (hour, minute, second) = now.to_hms();
-    format!("pageferry-{disk}-{year:04}{:02}{day:02}T{hour:02}{minute:02}{second:02}Z", u8::from(month))
+    let (hour, minute, second, milli) = now.to_hms_milli();
+    format!("pageferry-{disk}-{year:04}{:02}{day:02}T{hour:02}{minute:02}{second:02}.{milli:03}Z", u8::from(month))
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn names_are_short_and_say_of_what_and_when() {
-        assert_eq!(name_of("web1", at(0)), "pageferry-web1-20231114T221320Z");
+        assert_eq!(name_of("web1", at(0)), "pageferry-web1-20231114T221320.000Z");
         assert!(name_of(&"x".repeat(80), at(0)).len() <= 80);
     }
 }

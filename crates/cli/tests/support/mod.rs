@@ -5,6 +5,7 @@ pub mod canary;
 pub mod chain;
 pub mod detour;
 pub mod http;
+pub mod managed;
 pub mod mangle;
 pub mod proxy;
 pub mod service;
@@ -37,17 +38,39 @@ pub struct Ran {
 
 impl World {
     pub fn new() -> World {
+        World::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let running = runtime.block_on(Emulator::start(Options::default())).unwrap();
+        let running = runtime.block_on(Emulator::start(options)).unwrap();
         let world = World { runtime, running: Some(running), directory: tempfile::tempdir().unwrap() };
         world.put("disks?restype=container", &[], Vec::new());
         world.put("backups?restype=container", &[], Vec::new());
         world
     }
 
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    fn block_on<R>(&self, work: impl Future<Output = R>) -> R {
+        self.runtime.block_on(work)
+    }
+
     /// The URL of a blob.
     pub fn url(&self, blob: &str) -> String {
-        format!("{}/{blob}", self.running.as_ref().unwrap().url())
+        format!("{}/{blob}", self.running().url())
+    }
+
+    /// Where Resource Manager is.
+    pub fn arm_endpoint(&self) -> String {
+        self.running().arm_url()
+    }
+
+    /// The host and port of the service.
+    pub fn host(&self) -> String {
+        self.running().addr().to_string()
     }
 
     /// A path in the directory.
@@ -68,8 +91,8 @@ impl World {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let service = self.running.as_ref().unwrap().service();
-        let response = self.runtime.block_on(service.handle(request.with_body(body)));
+        let service = self.running().service();
+        let response = self.block_on(service.handle(request.with_body(body)));
         assert!(response.is_success(), "{method} {target}: {}", response.status);
         response.headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }

@@ -1,0 +1,162 @@
+//! Managed disks, by the binary, against a Resource Manager that keeps the service's limits.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::managed::{disk, snapshot, world};
+use support::{QUICK, World};
+
+/// A disk of 1 GiB that changes and grows, with a snapshot after each change.
+fn growing(world: &World, snapshots: usize) -> (String, Vec<String>) {
+    let disk = world.managed("web1", 1);
+    let mut size = 1u64 << 30;
+    let mut taken = Vec::new();
+    for n in 0..snapshots {
+        let with = u8::try_from(n + 1).unwrap();
+        world.guest_writes(&disk, (n as u64) << 20, 3 << 20, with);
+        world.guest_clears(&disk, ((n as u64) << 20) + (512 << 10), 64 << 10);
+        size += 3 << 20;
+        world.service().resize_disk(&disk, size).unwrap();
+        world.guest_writes(&disk, size - (1 << 20), 8192, with);
+        // Names tell nothing of the order.
+        taken.push(world.managed_snapshot(&disk, &format!("s{}", 9 - n)));
+    }
+    (disk, taken)
+}
+
+fn points(world: &World, target: &str) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let listed = world.run(&["points", &world.url(target), "-o", "json"]).expect(0).json();
+    listed.iter().map(|point| (text(&point["point"]), text(&point["source_snapshot"]))).collect()
+}
+
+#[test]
+fn a_chain_of_seven_snapshots_of_a_growing_disk() {
+    let world = World::new();
+    let (disk, taken) = growing(&world, 7);
+    let target = world.url("backups/web1");
+    let ran = world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(0);
+    assert!(ran.stdout.contains("7 points made"), "{}", ran.stdout);
+    assert_eq!(world.granted(), Vec::<String>::new(), "grants are left");
+    let points = points(&world, "backups/web1");
+    assert_eq!(points.len(), 7);
+    for ((point, _), snapshot) in points.iter().zip(&taken) {
+        let file = world.path("out.raw");
+        world.run(&["restore", &target, &file, "--point", point, "--overwrite"]).expect(0);
+        world.same_as_truth(&file, snapshot);
+    }
+    let again = world.run_arm(&["sync", &disk, &target]).expect(0);
+    assert!(again.stdout.contains("up to date"), "{}", again.stdout);
+    world.run_arm(&["verify", &target, "--point", "latest", "--against", &disk]).expect(0);
+    assert_eq!(world.granted(), Vec::<String>::new(), "grants are left");
+}
+
+#[test]
+fn a_snapshot_is_named_by_its_id() {
+    let world = World::new();
+    let (disk, taken) = growing(&world, 3);
+    let target = world.url("backups/web1");
+    let plan = world.run_arm(&["plan", &taken[1], &target]).expect(0);
+    assert!(plan.stdout.contains("seed"), "{}", plan.stdout);
+    world.run_arm(&[&["sync", &taken[1], &target][..], &QUICK].concat()).expect(0);
+    let older = world.run_arm(&["sync", &taken[0], &target]).expect(78);
+    assert!(older.stderr.contains("is older than"), "{}", older.stderr);
+    world.run_arm(&[&["sync", &disk, &target, "--to", "s7"][..], &QUICK].concat()).expect(0);
+    assert_eq!(points(&world, "backups/web1").len(), 2);
+    let file = world.path("out.raw");
+    world.run(&["restore", &target, &file, "--point", "latest"]).expect(0);
+    world.same_as_truth(&file, &taken[2]);
+    world.run_arm(&["verify", &target, "--point", "latest", "--against", &taken[2]]).expect(0);
+    world.run_arm(&["verify", &target, "--point", "latest", "--against", &taken[1]]).expect(2);
+    assert_eq!(world.granted(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pair_of_urls_must_be_what_was_recorded() {
+    let world = World::new();
+    let (_, taken) = growing(&world, 3);
+    let target = world.url("backups/web1");
+    let urls: Vec<String> = taken
+        .iter()
+        .enumerate()
+        .map(|(n, snapshot)| {
+            let file = world.path(&format!("url{n}"));
+            std::fs::write(&file, world.grant(snapshot) + "\n").unwrap();
+            format!("@{file}")
+        })
+        .collect();
+    let early = world.run(&["sync", &urls[1], &target, "--previous", &urls[0]]).expect(5);
+    assert!(early.stderr.contains("--previous"), "{}", early.stderr);
+    world.run(&[&["sync", &urls[0], &target][..], &QUICK].concat()).expect(0);
+    let other = world.run(&[&["sync", &urls[2], &target, "--previous", &urls[1]][..], &QUICK].concat()).expect(5);
+    assert!(other.stderr.contains("--previous"), "{}", other.stderr);
+    let none = world.run(&[&["sync", &urls[1], &target][..], &QUICK].concat()).expect(5);
+    assert!(none.stderr.contains("--previous"), "{}", none.stderr);
+    world.run(&[&["sync", &urls[1], &target, "--previous", &urls[0]][..], &QUICK].concat()).expect(0);
+    world.run(&[&["sync", &urls[2], &target, "--previous", &urls[1]][..], &QUICK].concat()).expect(0);
+    let points = points(&world, "backups/web1");
+    assert_eq!(points.len(), 3);
+    let file = world.path("out.raw");
+    for ((point, _), snapshot) in points.iter().zip(&taken) {
+        world.run(&["restore", &target, &file, "--point", point, "--overwrite"]).expect(0);
+        world.same_as_truth(&file, snapshot);
+    }
+    world.run(&["verify", &target, "--point", "latest", "--against", &urls[2]]).expect(0);
+}
+
+#[test]
+fn a_cycle_takes_copies_and_cleans_up() {
+    let world = World::new();
+    let disk = world.managed("web1", 1);
+    let target = world.url("backups/web1");
+    let mine = world.managed_snapshot(&disk, "mine");
+    for n in 1..=4u8 {
+        world.guest_writes(&disk, u64::from(n) << 20, 1 << 20, n);
+        let words = ["backup", &disk, &target, "--keep-source", "2"];
+        world.run_arm(&[&words[..], &QUICK].concat()).expect(0);
+        assert_eq!(world.granted(), Vec::<String>::new());
+    }
+    assert_eq!(points(&world, "backups/web1").len(), 5);
+    let group = snapshot("").trim_end_matches('/').to_owned();
+    let listed = world.arm_ok("GET", &group, &json!(null));
+    let names: Vec<&str> =
+        listed["value"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.contains(&"mine"), "a snapshot of somebody else is not touched: {names:?}");
+    let file = world.path("out.raw");
+    world.run(&["restore", &target, &file, "--point", "latest"]).expect(0);
+    world.same_as_truth(&file, &disk);
+    let _ = mine;
+}
+
+#[test]
+fn a_cycle_of_a_page_blob_cleans_up_what_it_took_itself() {
+    let world = World::new();
+    world.create("disks/a.vhd", 8 << 20);
+    let mine = world.snapshot("disks/a.vhd");
+    let (disk, target) = (world.url("disks/a.vhd"), world.url("backups/a"));
+    for n in 1..=3u8 {
+        world.fill("disks/a.vhd", u64::from(n) << 20, 4096, n);
+        world.run(&[&["backup", &disk, &target][..], &QUICK].concat()).expect(0);
+    }
+    assert_eq!(points(&world, "backups/a").len(), 4);
+    let left = world.run(&["plan", &disk, &target, "--to", &mine]);
+    assert_eq!(left.code, 78, "it is there still, and only too old: {}", left.stderr);
+    world.run(&["verify", &target, "--point", "latest", "--against", &disk]).expect(0);
+}
+
+#[test]
+fn a_disk_that_is_not_there() {
+    let world = World::new();
+    let ran = world.run_arm(&["sync", &disk("nope"), &world.url("backups/web1")]).expect(78);
+    assert!(ran.stderr.contains("nor any snapshot of it exists"), "{}", ran.stderr);
+    let ran = world.run_arm(&["sync", &snapshot("nope"), &world.url("backups/web1")]).expect(3);
+    assert!(ran.stderr.contains("nope"), "{}", ran.stderr);
+    let closed = [("PAGEFERRY_ARM_ENDPOINT", "http://127.0.0.1:9")];
+    let begun = std::time::Instant::now();
+    let ran = world.run_with(&closed, &["doctor", &disk("nope")]).expect(1);
+    assert!(ran.stdout.contains("FAIL  network path"), "{}", ran.stdout);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
