@@ -196,7 +196,8 @@ impl ManagedDisk {
         let (mut stale, mut stale_since) = (None, None);
         let mut tries = 0;
         loop {
-            let grant = self.0.grants.get(&link.resource, stale).await?;
+            let granted = self.0.grants.get(&link.resource, stale).await;
+            let grant = granted.map_err(|error| if tries > 0 { gone(error) } else { error })?;
             let blob = self.open(link, &grant).await?;
             let earlier = match since {
                 None => None,
@@ -384,6 +385,16 @@ fn credential(
 /// Names the snapshot in place of the address that a grant happened to have.
 fn named(error: &StoreError, link: &Link) -> StoreError {
     StoreError::from_failure(Failure { object: link.resource.to_string(), ..error.failure().clone() })
+}
+
+/// Says what it means that a snapshot is not there that was there before.
+fn gone(error: StoreError) -> StoreError {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let cause =
+        "it was deleted while it was read; the target keeps its points, and the next run goes on to another snapshot";
+    StoreError::from_failure(Failure { cause: cause.to_owned(), ..error.failure().clone() })
 }
 
 fn denied(error: &StoreError, link: &Link) -> StoreError {

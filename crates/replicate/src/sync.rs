@@ -44,7 +44,8 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         Decision::Finish(_) => None,
         Decision::Step(step) => Some(step),
     };
-    if let Some(offer) = source.offers.last() {
+    // By the snapshot that is read first anyway: to be let read another one may cost something.
+    if let Some(offer) = first.as_ref().map(|step| &step.to).or(source.offers.last()) {
         probe(&*engine.source, &View::Snapshot(offer.at.id.clone()), offer.size).await?;
     }
     let created = match (&found, first) {
