@@ -5,12 +5,12 @@
 //! [`report`] and [`html`] tell.
 
 mod copies;
-mod html;
-mod made;
+pub(crate) mod html;
+pub(crate) mod made;
 mod measure;
-mod meter;
+pub(crate) mod meter;
 mod plot;
-mod report;
+pub(crate) mod report;
 mod stats;
 
 use std::fs::File;
@@ -36,10 +36,10 @@ use crate::job::Scene;
 use crate::place::Place;
 
 /// How long a copy that cannot be given up may keep us from deleting its blob.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The same, once somebody has asked to stop.
-const HASTE: Duration = Duration::from_secs(60);
+pub(crate) const HASTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -76,7 +76,8 @@ impl Job {
         let failure = match benched {
             Ok((benched, failure)) => {
                 scene.console.say(&benched);
-                let written = self.html.as_deref().map_or(Ok(()), |path| self.write_page(path, &benched));
+                let written =
+                    self.html.as_deref().map_or(Ok(()), |path| write_page(path, self.overwrite, &html::page(&benched)));
                 written.and(failure.map_or(Ok(()), Err))
             }
             Err(failure) => Err(failure),
@@ -246,20 +247,26 @@ impl Job {
         }
         Failure { message, ..failure }
     }
+}
 
-    fn write_page(&self, path: &Path, benched: &Benched) -> Result<(), Failure> {
-        let file = if self.overwrite { File::create(path) } else { File::create_new(path) };
-        let written = file.and_then(|mut file| file.write_all(html::page(benched).as_bytes()));
-        written.map_err(|error| {
-            let what =
-                format!("cannot write the report to {}: {error}; the numbers above are all there is", path.display());
-            Failure::new(Exit::Failed, what)
-        })
-    }
+/// Writes the report.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write_page(path: &Path, overwrite: bool, page: &str) -> Result<(), Failure> {
+    let file = if overwrite { File::create(path) } else { File::create_new(path) };
+    file.and_then(|mut file| file.write_all(page.as_bytes())).map_err(|error| {
+        let what =
+            format!("cannot write the report to {}: {error}; the numbers above are all there is", path.display());
+        Failure::new(Exit::Failed, what)
+    })
 }
 
 /// What can be known about the report's file before an hour of measuring.
-fn check_page(path: &Path, overwrite: bool) -> Result<(), Failure> {
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn check_page(path: &Path, overwrite: bool) -> Result<(), Failure> {
     let cannot =
         |exit, why: String| Err(Failure::new(exit, format!("cannot write the report to {}: {why}", path.display())));
     if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
@@ -275,7 +282,10 @@ fn check_page(path: &Path, overwrite: bool) -> Result<(), Failure> {
 }
 
 /// How the run ends, given what could not be deleted.
-fn ending(result: Result<(), Failure>, left: &[Left]) -> Result<(), Failure> {
+///
+/// # Errors
+/// `result`'s, and what is left.
+pub(crate) fn ending(result: Result<(), Failure>, left: &[Left]) -> Result<(), Failure> {
     let Some(first) = left.first() else { return result };
     let mut said = format!(
         "{} made for the measurements could not be deleted ({}); delete what is left yourself:",

@@ -70,7 +70,7 @@ impl Cloud {
     }
 
     /// Whether it is on this machine.
-    fn is_emulator(&self) -> bool {
+    pub(crate) fn is_emulator(&self) -> bool {
         match self.endpoint.host() {
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),

@@ -274,10 +274,31 @@ pub(crate) struct DoctorFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchFlags {
-    /// The disk's URL, or that of one of its snapshots
+    /// The disk's URL, or that of one of its snapshots; in a race, the id of a managed disk or of a snapshot
     pub(crate) source: String,
     /// The URL of a blob that does not exist; what is made, and deleted again, is named after it
     pub(crate) target: String,
+    /// Race the engine against the service's own copy of managed snapshots: managed-copy
+    #[arg(long, value_name = "RIVAL", value_enum, hide_possible_values = true, requires = "to_location")]
+    pub(crate) against: Option<Against>,
+    /// The region that the managed copies go to
+    #[arg(long, value_name = "REGION", requires = "against")]
+    pub(crate) to_location: Option<String>,
+    /// The resource group of the managed copies; otherwise the disk's own
+    #[arg(long, value_name = "GROUP", requires = "against")]
+    pub(crate) to_group: Option<String>,
+    /// The disk encryption set of the managed copies, where the source has a customer-managed key
+    #[arg(long, value_name = "ID", requires = "against")]
+    pub(crate) disk_encryption_set: Option<String>,
+    /// Let the managed copies be encrypted by the platform although the source has a customer-managed key
+    #[arg(long, requires = "against")]
+    pub(crate) allow_platform_key: bool,
+    /// How many times to race
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "against", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub(crate) repeat: u8,
+    /// What things cost, so that the race can tell money: a table of your own (docs/operations.md)
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub(crate) prices: Option<PathBuf>,
     /// How much of the disk to use, at least 4M
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_memory)]
     pub(crate) size: u64,
@@ -296,6 +317,15 @@ pub(crate) struct BenchFlags {
     pub(crate) access: TargetAccess,
     #[command(flatten)]
     pub(crate) auth: Auth,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
+}
+
+/// What the engine is raced against.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Against {
+    /// CopyStart.
+    ManagedCopy,
 }
 
 /// A way around accounts that do not let snapshots be read.

@@ -3,28 +3,29 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pageferry_arm::ResourceId;
 use pageferry_azure::Side;
 use pageferry_core::SnapshotId;
 use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_managed::Naming;
 use pageferry_replicate::image::Format;
-use pageferry_replicate::{Choice, Fill, Options};
+use pageferry_replicate::{Choice, Events, Fill, Options};
 use pageferry_transfer::Budget;
 
 use crate::cloud::Cloud;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    BackupFlags, BenchFlags, CheckFlags, Command, DoctorFlags, EngineFlag, Expert, FillGaps, Filling, Flags, Pair,
-    PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+    Against, BackupFlags, BenchFlags, CheckFlags, Command, DoctorFlags, EngineFlag, Expert, FillGaps, Filling, Flags,
+    Pair, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::origin::{Hints, Origin};
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
 use crate::speed::Speed;
-use crate::{backup, bench, check, demo, doctor, emulator, plan, points, restore, snapshot, sync, verify};
+use crate::{backup, bench, check, demo, doctor, emulator, plan, points, race, restore, snapshot, sync, verify};
 
 /// The quiet period after an unclean end, below which only a service on this machine may go.
 pub(crate) const QUIESCE: Duration = Duration::from_secs(45);
@@ -51,6 +52,7 @@ pub(crate) enum Job {
     Restore(restore::Job),
     Verify(verify::Job),
     Bench(Box<bench::Job>),
+    Race(Box<race::Job>),
 }
 
 /// How a run behaves, but for what is only there while it runs.
@@ -92,7 +94,7 @@ impl Job {
             Command::Points(flags) => Job::Points(points_job(&flags)?),
             Command::Restore(flags) => Job::Restore(restore_job(flags)?),
             Command::Verify(flags) => Job::Verify(verify_job(flags)?),
-            Command::Bench(flags) => Job::Bench(Box::new(bench_job(flags)?)),
+            Command::Bench(flags) => bench_job(flags)?,
         })
     }
 
@@ -114,6 +116,7 @@ impl Job {
             Job::Restore(job) => job.run(scene).await,
             Job::Verify(job) => job.run(scene).await,
             Job::Bench(job) => job.run(scene).await,
+            Job::Race(job) => job.run(scene).await,
         }
     }
 }
@@ -235,23 +238,59 @@ fn verify_job(flags: VerifyFlags) -> Result<verify::Job, Failure> {
     })
 }
 
-fn bench_job(flags: BenchFlags) -> Result<bench::Job, Failure> {
+fn bench_job(flags: BenchFlags) -> Result<Job, Failure> {
     let auth = flags.auth.auth.as_deref();
     let speed = Speed::default();
     let source = source("SOURCE", &flags.source, flags.source_access.source_sas.as_deref(), auth, "");
-    let (source, snapshot) = source.place_or_snapshot(speed, QUIESCE)?;
     let target = Named { instead: "", ..target(&flags.target, flags.access.target_sas.as_deref(), auth) };
-    let job = bench::Job {
+    let target = target.place(speed, QUIESCE)?;
+    let managed = ResourceId::is_resource_id(&flags.source);
+    let (source, location) = match (flags.against, flags.to_location, managed) {
+        (Some(Against::ManagedCopy), Some(location), true) => {
+            let cloud = Cloud::of(&flags.cloud.arm_endpoint, auth)?;
+            (Origin::of(source, Hints::plain(&cloud))?, location)
+        }
+        (None, ..) if managed => {
+            return Err(Failure::usage(
+                "a managed disk is measured in a race only: say --against managed-copy --to-location REGION",
+            ));
+        }
+        (None, ..) => {
+            let (source, snapshot) = source.place_or_snapshot(speed, QUIESCE)?;
+            same_blob(&source, &target)?;
+            return Ok(Job::Bench(Box::new(bench::Job {
+                source,
+                snapshot,
+                target,
+                size_bytes: flags.size,
+                limit: Duration::from_secs(flags.seconds.into()),
+                html: flags.html,
+                overwrite: flags.overwrite,
+            })));
+        }
+        _ => {
+            return Err(Failure::usage(
+                "--against managed-copy needs a managed disk or one of its snapshots as SOURCE (CopyStart copies nothing \
+                 else), and --to-location",
+            ));
+        }
+    };
+    let Origin::Managed(source) = source else {
+        return Err(Failure::usage("CopyStart copies managed snapshots only"));
+    };
+    Ok(Job::Race(Box::new(race::Job {
         source,
-        snapshot,
-        target: target.place(speed, QUIESCE)?,
-        size_bytes: flags.size,
-        limit: Duration::from_secs(flags.seconds.into()),
+        target,
+        location,
+        group: flags.to_group,
+        encryption: flags.disk_encryption_set,
+        platform_key: flags.allow_platform_key,
+        repeat: flags.repeat.into(),
+        prices: flags.prices,
         html: flags.html,
         overwrite: flags.overwrite,
-    };
-    same_blob(&job.source, &job.target)?;
-    Ok(job)
+        settings: Settings::of(ChunkPolicy::default()),
+    })))
 }
 
 /// The disk of a pair.
@@ -373,8 +412,17 @@ impl Settings {
         Ok(())
     }
 
+    /// The engine's options for a run that nobody watches and `interrupt` stops.
+    pub(crate) fn plain(&self, scene: &Scene) -> Options {
+        Options { stop: scene.interrupt.stop().clone(), ..self.with_events(Events::default()) }
+    }
+
     /// The engine's options for a run that `reporter` shows and `interrupt` stops.
     pub(crate) fn options(&self, scene: &Scene, reporter: &Reporter) -> Options {
+        Options { stop: scene.interrupt.stop().clone(), ..self.with_events(reporter.events()) }
+    }
+
+    fn with_events(&self, events: Events) -> Options {
         Options {
             chunks: self.chunks,
             budget: Budget { bytes: self.memory_bytes, requests: self.speed.requests(), ..Budget::default() },
@@ -386,8 +434,7 @@ impl Settings {
             repair: self.repair,
             reseed: self.reseed,
             fill: self.fill,
-            stop: scene.interrupt.stop().clone(),
-            events: reporter.events(),
+            events,
             ..Options::default()
         }
     }

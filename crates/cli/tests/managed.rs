@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use support::managed::{disk, snapshot, world};
+use support::managed::{disk, snapshot};
 use support::{QUICK, World};
 
 /// A disk of 1 GiB that changes and grows, with a snapshot after each change.

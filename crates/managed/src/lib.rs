@@ -4,6 +4,7 @@
 //! through which they are read. [`UrlPair`] is a source for those who have nothing but URLs.
 
 pub mod chain;
+pub mod copy;
 pub mod disk;
 mod endpoint;
 pub mod grants;
@@ -12,6 +13,7 @@ mod scene;
 pub mod take;
 
 pub use chain::{Chain, Link};
+pub use copy::{Copied, Order};
 pub use disk::{ManagedDisk, Reading};
 pub use grants::{Grants, Terms};
 pub use pair::UrlPair;

@@ -32,14 +32,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// The page.
 pub(crate) fn page(bench: &Benched) -> String {
-    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    out.push_str("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"referrer\" content=\"no-referrer\">");
-    let _ = write!(
-        out,
-        "<title>pageferry bench, {}</title><style>{STYLE}</style></head><body><main>",
-        escape(&bench.measured_at)
-    );
+    let mut out = begin(&format!("pageferry bench, {}", bench.measured_at));
     head(&mut out, bench);
     summary(&mut out, bench);
     let measured: Vec<(&Row, &Timed)> =
@@ -49,9 +42,21 @@ pub(crate) fn page(bench: &Benched) -> String {
         latencies(&mut out, &measured);
         under_way(&mut out, &measured);
     }
-    out.push_str("</main></body></html>\n");
+    out.push_str(END);
     out
 }
+
+/// How a page called `title` begins: style and all.
+pub(crate) fn begin(title: &str) -> String {
+    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+    out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+    out.push_str("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"referrer\" content=\"no-referrer\">");
+    let _ = write!(out, "<title>{}</title><style>{STYLE}</style></head><body><main>", escape(title));
+    out
+}
+
+/// How it ends.
+pub(crate) const END: &str = "</main></body></html>\n";
 
 fn head(out: &mut String, bench: &Benched) {
     let _ = write!(out, "<header><p class=\"kicker\">pageferry {} bench</p>", escape(bench.version));

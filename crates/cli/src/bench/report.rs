@@ -11,11 +11,11 @@ use crate::human::{briefly, bytes, duration, rate};
 use crate::report::{millis, say};
 
 /// What holds for every bench.
-const OF_A_MOMENT: &str =
+pub(crate) const OF_A_MOMENT: &str =
     "These are the numbers of one moment, of this machine and of this pair: another hour gives others.";
 
 /// What holds where a service is an emulator.
-const EMULATED: &str = "A service on this machine is an emulator, and its pace is no measurement of Azure: nothing here says how fast Azure is.";
+pub(crate) const EMULATED: &str = "A service on this machine is an emulator, and its pace is no measurement of Azure: nothing here says how fast Azure is.";
 
 /// A measurement begins.
 #[derive(Serialize)]

@@ -45,6 +45,11 @@ impl World {
         (status, serde_json::from_slice(&response.body.into_bytes()).unwrap_or_default())
     }
 
+    /// The body of the answer to a request.
+    pub fn answer(&self, request: Request) -> bytes::Bytes {
+        self.block_on(self.service().handle(request)).body.into_bytes()
+    }
+
     /// The same, which must be granted.
     #[track_caller]
     pub fn arm_ok(&self, method: &str, id: &str, body: &Value) -> Value {
