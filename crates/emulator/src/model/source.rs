@@ -98,18 +98,26 @@ impl Model {
     pub(crate) fn read_source(&self, call: &Call<'_>, source: &Source, own_key: bool) -> Result<State, Fault> {
         let unverified = |status, code| Fault::of("CannotVerifyCopySource").status(status).text_of(code);
         let bearer = call.request.get("x-ms-copy-source-authorization").and_then(|h| h.strip_prefix("Bearer "));
-        let open = call.mode.trusted
-            || !self.config.auth
-            || bearer.is_some_and(|token| self.config.bearer_tokens.iter().any(|t| t == token.trim()))
+        let passed = bearer.is_some_and(|token| self.config.bearer_tokens.iter().any(|t| t == token.trim()));
+        // A managed disk is opened by a signature alone, if with a token beside it.
+        let managed = self.world.is_managed(&source.target.account);
+        let owned = passed
             || (own_key && call.request.get("authorization").is_some() && source.target.account == call.target.account)
             || matches!(self.world.public_access(&source.target), "blob" | "container");
+        let open = call.mode.trusted || !self.config.auth || (owned && !managed);
         if !open {
             if !source.query.iter().any(|(name, _)| name == "sig") {
                 return Err(unverified(404, "ResourceNotFound"));
             }
             let snapshot = source.query.iter().find(|(n, _)| n == "snapshot").map_or("", |(_, v)| v);
             self.token(&source.query, &source.target, snapshot, call)
-                .and_then(|grant| grant.check(Need::read()))
+                .and_then(|grant| {
+                    let proven = passed || self.has_token(call.request);
+                    if grant.private || (grant.bearer && !proven) {
+                        return Err(Fault::of("AuthorizationFailure"));
+                    }
+                    grant.check(Need::read())
+                })
                 .map_err(|fault| unverified(403, fault.code))?;
         }
         let blob = self.world.source(&source.target).ok_or_else(|| unverified(404, "BlobNotFound"))?;

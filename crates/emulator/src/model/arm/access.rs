@@ -21,6 +21,9 @@ use crate::response::{Body as Content, Response};
 use crate::time::Timestamp;
 use crate::vhd;
 
+/// The longest grant: what fits the number that the service has for it.
+const LONGEST: u64 = 0x7FFF_FFFF;
+
 impl Model {
     pub(crate) fn begin_get_access(&mut self, call: &ArmCall<'_>, key: &Key) -> Result<Response, ArmError> {
         let body = Body::read(call.request)?;
@@ -29,8 +32,9 @@ impl Model {
             "Write" => true,
             other => return Err(ArmError::bad(format!("access cannot be {other}."))),
         };
-        let seconds = body.number("durationInSeconds")?.filter(|seconds| *seconds > 0);
-        let seconds = seconds.ok_or_else(|| ArmError::bad("durationInSeconds must be a number greater than 0."))?;
+        let seconds = body.number("durationInSeconds")?.filter(|seconds| (1..=LONGEST).contains(seconds));
+        let seconds =
+            seconds.ok_or_else(|| ArmError::bad(format!("durationInSeconds must be between 1 and {LONGEST}.")))?;
         if let Some(format) = body.text("fileFormat")?.filter(|format| !matches!(*format, "VHD" | "VHDX")) {
             return Err(ArmError::bad(format!("fileFormat cannot be {format}.")));
         }

@@ -57,7 +57,14 @@ impl Body {
         what: &str,
         read: impl FnOnce(&'v Value) -> Option<T>,
     ) -> Result<Option<T>, ArmError> {
+        let bad = |path: &str, what| ArmError::bad(format!("The value of parameter {path} is not {what}."));
+        for (end, _) in path.match_indices('.') {
+            let outer = &path[..end];
+            if self.get(outer).is_some_and(|value| !value.is_object()) {
+                return Err(bad(outer, "an object"));
+            }
+        }
         let Some(value) = self.get(path) else { return Ok(None) };
-        read(value).map(Some).ok_or_else(|| ArmError::bad(format!("The value of parameter {path} is not {what}.")))
+        read(value).map(Some).ok_or_else(|| bad(path, what))
     }
 }

@@ -49,6 +49,7 @@ impl Model {
         let location = body.needed("location")?.to_owned();
         let sku = read_sku(&body, Kind::Disk)?.unwrap_or_else(|| "Standard_LRS".to_owned());
         let settings = read_settings(&body)?;
+        let tags = body.object("tags")?.cloned().map(Value::Object);
         let content = match body.needed("properties.creationData.createOption")? {
             "Empty" => self.empty(call, &body, &sku)?,
             "Upload" => self.upload(call, &body, &sku)?,
@@ -65,7 +66,7 @@ impl Model {
             id: id.to_owned(),
             location,
             sku,
-            tags: body.object("tags")?.cloned().map(Value::Object),
+            tags,
             settings: with_defaults(settings),
             created: call.now,
             lineage: unique_id.clone(),
@@ -78,7 +79,7 @@ impl Model {
             failure: None,
             access: None,
             busy: None,
-            detail: Detail::Disk { upload, taken: Vec::new() },
+            detail: Detail::Disk { upload, family: self.ids.guid(), taken: Vec::new() },
         };
         Ok(self.made(call, key, disk))
     }
@@ -151,12 +152,12 @@ impl Model {
             return Err(ArmError::limit(format!("{filling} disks are being made from {named}, which is the most.")));
         }
         let state = self.content(&source).cloned().ok_or_else(|| ArmError::not_found(named))?;
-        let etag = self.ids.etag(call.now);
-        let mut state = copy_of(&state, etag, call.now);
         let size = requested_size(body)?.unwrap_or(source.size);
         if size < source.size {
             return Err(ArmError::bad(format!("diskSizeGB is smaller than {named}.")));
         }
+        let etag = self.ids.etag(call.now);
+        let mut state = copy_of(&state, etag, call.now);
         if size > source.size {
             self.grow(&mut state, size, source.sector, call.now);
         }

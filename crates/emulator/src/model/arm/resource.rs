@@ -100,6 +100,8 @@ pub(crate) struct Access {
 pub(crate) enum Detail {
     Disk {
         upload: Upload,
+        /// The family of its incremental snapshots.
+        family: String,
         /// When the last incremental snapshots were taken.
         taken: Vec<Timestamp>,
     },

@@ -120,11 +120,14 @@ impl Model {
             .hydration
             .time(since.map_or_else(|| allocated(&state), |since| changed_since(&state, Some(since))));
         let progress = source.is_fast().then_some(Progress { started: call.now, takes });
-        if let Some(Resource { detail: Detail::Disk { taken, .. }, .. }) = self.arm.resources.get_mut(source_key) {
+        let mut family = String::new();
+        if let Some(Resource { detail: Detail::Disk { taken, family: own, .. }, .. }) =
+            self.arm.resources.get_mut(source_key)
+        {
             taken.retain(|time| call.now.since(*time) < WINDOW);
             taken.push(call.now);
+            family.clone_from(own);
         }
-        let family = source.unique_id.clone();
         let picture = Picture { incremental, family, at: Some(at), shows: call.now };
         Ok(Resource { progress, detail: Detail::Snapshot(picture), ..blank })
     }
