@@ -4,6 +4,10 @@
 //! and, above all, true differences between snapshots, which no other emulator has. It keeps to itself on purpose: it
 //! shares no code with the engine it tests, so that a misreading of the protocol cannot cancel itself out.
 //!
+//! Beside the blobs it has managed disks: a resource manager with disks, snapshots, grants and copies to other regions
+//! ([`ArmConfig`], [`Limits`]), and the endpoints where their data is read and written through the URL of a grant.
+//! What a machine does to its disk is asked of [`Service::write_disk`] and its neighbours.
+//!
 //! [`Model`] is the service as a pure state machine, [`Service`] adds a clock and a journal, and [`Emulator`] puts it
 //! behind a socket. What goes wrong is a script ([`faults`]), and what is not known of the real service is a switch
 //! ([`Variants`]).

@@ -181,6 +181,9 @@ async fn resources_are_changed_and_keep_their_content() {
     cloud.service.resize_disk(&id, 2 * GIB + MIB).unwrap();
     assert_eq!(cloud.get(&id).await["properties"]["diskSizeGB"], 3);
     assert_eq!(cloud.put(&id, empty(1, "Premium_LRS", 512)).await.status, 409);
+    let mut moved = empty(3, "Premium_LRS", 512);
+    moved["location"] = json!("westus");
+    assert_eq!(cloud.put(&id, moved).await.verdict(), "409 InvalidResourceLocation");
     assert_eq!(cloud.delete(&id).await.expect(202).json, json!(null));
     cloud.delete(&id).await.expect(204);
 }
@@ -201,6 +204,27 @@ async fn a_machine_writes_whole_sectors_of_a_disk_only() {
     // None of it is on the wire.
     let wire = cloud.call("POST", &format!("{id}/guestClear?offset=0&length=512"), None).await;
     assert_eq!(wire.verdict(), "404 InvalidResourceType");
+}
+
+#[tokio::test]
+async fn an_attached_disk_is_its_machines_alone() {
+    let cloud = Cloud::new();
+    let id = cloud.disk("d").await;
+    cloud.grant(&id).await;
+    assert!(cloud.service.attach_disk(&id, "/vm").is_err(), "somebody reads it");
+    cloud.revoke(&id).await.expect(202);
+    cloud.service.attach_disk(&id, "/vm").unwrap();
+    let shown = cloud.get(&id).await;
+    assert_eq!((&shown["managedBy"], &shown["properties"]["diskState"]), (&json!("/vm"), &json!("Attached")));
+    assert_eq!(cloud.try_grant(&id, "Read", 60).await.verdict(), "409 OperationNotAllowed");
+    assert_eq!(cloud.delete(&id).await.verdict(), "409 OperationNotAllowed");
+    assert!(cloud.service.attach_disk(&id, "/other").is_err());
+    cloud.service.write_disk(&id, 0, vec![1; 512]).unwrap();
+    let taken = cloud.snap(&id, "s").await;
+    assert!(cloud.service.attach_disk(&taken, "/vm").is_err());
+    cloud.grant(&taken).await;
+    cloud.service.detach_disk(&id).unwrap();
+    cloud.grant(&id).await;
 }
 
 #[tokio::test]

@@ -36,6 +36,16 @@ impl Service {
         self.guest(disk, &format!("guestResize?length={bytes}"), Bytes::new())
     }
 
+    /// Gives a disk to a machine, named by its id. While a machine has it, nobody else gets at its data.
+    pub fn attach_disk(&self, disk: &str, machine: &str) -> Result<(), ArmError> {
+        self.guest(disk, &format!("guestAttach?machine={}", encode(machine)), Bytes::new())
+    }
+
+    /// Takes a disk from its machine.
+    pub fn detach_disk(&self, disk: &str) -> Result<(), ArmError> {
+        self.guest(disk, "guestAttach", Bytes::new())
+    }
+
     /// The content of a disk or a snapshot. It costs nothing to take, and does not change any more.
     pub fn read_disk(&self, id: &str) -> Option<DiskImage> {
         self.lock().model.image(&Key::parse(id)?)

@@ -109,6 +109,9 @@ impl Model {
                 "The network access policy of {id} is DenyAll: no SAS is given out."
             )));
         }
+        if let Some(machine) = resource.machine() {
+            return Err(ArmError::conflict(format!("{id} is attached to {machine}; no SAS is given out.")));
+        }
         match (key.kind, resource.upload(), write) {
             (Kind::Snapshot, _, true) => return Err(ArmError::bad("Only read access is given to a snapshot.")),
             (Kind::Disk, Upload::Over, true) => {

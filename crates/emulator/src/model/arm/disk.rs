@@ -79,7 +79,7 @@ impl Model {
             failure: None,
             access: None,
             busy: None,
-            detail: Detail::Disk { upload, family: self.ids.guid(), taken: Vec::new() },
+            detail: Detail::Disk { upload, family: self.ids.guid(), taken: Vec::new(), machine: None },
         };
         Ok(self.made(call, key, disk))
     }

@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::model::arm::ArmCall;
 use crate::model::arm::error::ArmError;
 use crate::model::arm::id::{Key, Kind};
-use crate::model::arm::resource::Upload;
+use crate::model::arm::resource::{Detail, Upload};
 use crate::pages::{PAGE, PageTable};
 use crate::response::{Body, Response};
 use crate::time::Timestamp;
@@ -57,6 +57,9 @@ impl Model {
             }
             "guestclear" => self.guest_pages(call, key, offset, length, None),
             "guestresize" => self.guest_resize(call, key, length),
+            "guestattach" => {
+                self.guest_attach(call, key, call.request.query("machine").filter(|name| !name.is_empty()))
+            }
             _ => return None,
         };
         Some(outcome.map(|()| Response::new(200)))
@@ -108,6 +111,21 @@ impl Model {
         }
         (blob.state.etag, blob.state.modified) = (etag, call.now);
         Ok(())
+    }
+
+    fn guest_attach(&mut self, call: &ArmCall<'_>, key: &Key, machine: Option<&str>) -> Result<(), ArmError> {
+        let disk = self.arm.find(key)?;
+        let other = disk.machine().is_some() || disk.granted(call.now).is_some() || disk.upload() != Upload::Over;
+        if machine.is_some() && other {
+            return Err(ArmError::conflict(format!("{} is in use and cannot be attached.", disk.id)));
+        }
+        match self.arm.resources.get_mut(key).map(|disk| &mut disk.detail) {
+            Some(Detail::Disk { machine: known, .. }) => {
+                *known = machine.map(str::to_owned);
+                Ok(())
+            }
+            _ => Err(ArmError::bad(format!("{} is no disk.", key.id()))),
+        }
     }
 
     fn guest_resize(&mut self, call: &ArmCall<'_>, key: &Key, size: u64) -> Result<(), ArmError> {

@@ -104,6 +104,8 @@ pub(crate) enum Detail {
         family: String,
         /// When the last incremental snapshots were taken.
         taken: Vec<Timestamp>,
+        /// The id of the machine that has it.
+        machine: Option<String>,
     },
     Snapshot(Picture),
 }
@@ -136,6 +138,14 @@ impl Resource {
         match self.detail {
             Detail::Disk { .. } => Kind::Disk,
             Detail::Snapshot(_) => Kind::Snapshot,
+        }
+    }
+
+    /// The machine that has it, if it is a disk and one does.
+    pub(crate) fn machine(&self) -> Option<&str> {
+        match &self.detail {
+            Detail::Disk { machine, .. } => machine.as_deref(),
+            Detail::Snapshot(_) => None,
         }
     }
 
@@ -225,6 +235,7 @@ impl Resource {
         match self.upload() {
             Upload::Ready => "ReadyToUpload",
             Upload::Active => "ActiveUpload",
+            Upload::Over if self.machine().is_some() => "Attached",
             Upload::Over if self.granted(now).is_some() => "ActiveSAS",
             Upload::Over => "Unattached",
         }
@@ -267,8 +278,11 @@ impl Resource {
             "sku": { "name": self.sku, "tier": self.sku.split('_').next() },
             "properties": properties,
         });
-        if let (Some(tags), Some(out)) = (&self.tags, out.as_object_mut()) {
-            out.insert("tags".to_owned(), tags.clone());
+        if let Some(tags) = &self.tags {
+            out["tags"] = tags.clone();
+        }
+        if let Some(machine) = self.machine() {
+            out["managedBy"] = json!(machine);
         }
         out
     }

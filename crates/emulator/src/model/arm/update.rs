@@ -5,7 +5,7 @@ use crate::model::arm::ArmCall;
 use crate::model::arm::body::Body;
 use crate::model::arm::disk::requested_size;
 use crate::model::arm::error::ArmError;
-use crate::model::arm::id::{Key, Kind};
+use crate::model::arm::id::{Key, Kind, region};
 use crate::model::arm::operations::Outcome;
 use crate::model::arm::resource::Resource;
 use crate::response::Response;
@@ -20,6 +20,10 @@ impl Model {
         let same_source = source.is_none_or(|key| key == old.creation.source_id.as_deref().and_then(Key::parse));
         let upload = body.number("properties.creationData.uploadSizeBytes")?;
         let same_upload = upload.is_none_or(|size| old.creation.upload_size == Some(size));
+        if body.text("location")?.is_some_and(|location| region(location) != region(&old.location)) {
+            let what = format!("{} is in {} and cannot be moved.", old.id, region(&old.location));
+            return Err(ArmError::new(409, "InvalidResourceLocation", what));
+        }
         if option != old.creation.option || !same_source || !same_upload {
             let what = format!("Changing property 'creationData' of {} is not allowed.", old.id);
             return Err(ArmError::new(409, "PropertyChangeNotAllowed", what));
@@ -58,6 +62,9 @@ impl Model {
                 found.id
             );
             return Err(ArmError::conflict(what));
+        }
+        if let Some(machine) = found.machine() {
+            return Err(ArmError::conflict(format!("{} is attached to {machine} and cannot be deleted.", found.id)));
         }
         let gone = self.arm.resources.remove(key).ok_or_else(|| ArmError::not_found(&key.id()))?;
         self.abandon_copies(call, key);
