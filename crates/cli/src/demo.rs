@@ -7,6 +7,7 @@
 mod disk;
 mod guest;
 mod host;
+mod managed;
 mod proof;
 mod week;
 mod words;
@@ -44,16 +45,26 @@ struct Truth {
     step: StepReport,
 }
 
-/// Runs the demo.
+/// Runs the demo, on a page blob or on a managed disk.
 ///
 /// # Errors
 /// Whatever went wrong; content that is not what it should be ends with the exit code for that.
-pub(crate) async fn run(console: &Console) -> Result<(), Failure> {
+pub(crate) async fn run(console: &Console, managed: bool) -> Result<(), Failure> {
+    if managed { managed::run(console).await } else { of_a_blob(console).await }
+}
+
+async fn of_a_blob(console: &Console) -> Result<(), Failure> {
     let begun = Instant::now();
     let host = Host::start(&["disks", "backups"]).await?;
-    let mut machine = Machine::new();
+    let mut machine = Machine::on(week::SMALL);
     let disk_bytes = machine.disk.disk_bytes();
-    console.say(&Opening { service: host.url(), source: SOURCE, target: TARGET, disk_bytes });
+    console.say(&Opening {
+        service: host.url(),
+        source: SOURCE.to_owned(),
+        target: TARGET,
+        disk_bytes,
+        managed: false,
+    });
     let mut truths = Vec::new();
     for day in &WEEK {
         truths.push(live(console, &host, &mut machine, day).await?);

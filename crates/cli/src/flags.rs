@@ -39,7 +39,7 @@ pub(crate) struct Flags {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// See it work: a disk that changes, its backup and a restore, all on this machine
-    Demo,
+    Demo(DemoFlags),
     /// Run a local page-blob service, with true differences between snapshots
     #[command(after_long_help = help::EMULATOR)]
     Emulator(EmulatorFlags),
@@ -73,6 +73,13 @@ pub(crate) enum Command {
     /// Measure how fast a pair moves a disk: by this machine, by the engine, by the service itself
     #[command(after_long_help = help::BENCH)]
     Bench(BenchFlags),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoFlags {
+    /// Show it with a managed disk: found by its id, read through grants, restored to a managed disk
+    #[arg(long)]
+    pub(crate) managed: bool,
 }
 
 #[derive(Args, Debug)]

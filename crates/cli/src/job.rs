@@ -40,7 +40,7 @@ pub(crate) struct Scene {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Demo,
+    Demo { managed: bool },
     Emulator(emulator::Job),
     Snapshot(snapshot::Job),
     Plan(plan::Job),
@@ -77,7 +77,7 @@ impl Job {
     /// Addresses, credentials or combinations that cannot be.
     pub(crate) fn from_flags(flags: Flags) -> Result<Job, Failure> {
         Ok(match flags.command {
-            Command::Demo => Job::Demo,
+            Command::Demo(flags) => Job::Demo { managed: flags.managed },
             Command::Emulator(flags) => Job::Emulator(emulator::Job::from_flags(flags)?),
             Command::Snapshot(flags) => {
                 let auth = flags.auth.auth.as_deref();
@@ -104,7 +104,7 @@ impl Job {
     /// Whatever ended it.
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         match self {
-            Job::Demo => scene.interrupt.or(demo::run(&scene.console)).await,
+            Job::Demo { managed } => scene.interrupt.or(demo::run(&scene.console, managed)).await,
             Job::Emulator(job) => job.run(scene).await,
             Job::Snapshot(job) => job.run(scene).await,
             Job::Plan(job) => job.run(scene).await,

@@ -66,7 +66,7 @@ fn no_grant_is_left_after_a_kill_and_a_second_run() {
     let run = spawn(&world, &[&["sync", &first, &target][..], &QUICK].concat());
     until("a write", || writes(&world) > 0);
     run.kill();
-    assert_eq!(world.granted(), [first.clone()], "that is what a killed run leaves");
+    assert_eq!(world.granted(), std::slice::from_ref(&first), "that is what a killed run leaves");
     world.service().set_faults(FaultScript::default());
     // The second run does not even want the snapshot that the first was granted.
     world.run_arm(&[&["sync", &disk, &target, "--latest-only"][..], &AFTERWARDS].concat()).expect(0);

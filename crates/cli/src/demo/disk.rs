@@ -65,6 +65,14 @@ impl Picture {
         Pages::new(self.pages.len() as u64)
     }
 
+    /// The same with another footer.
+    pub(super) fn with_footer(mut self, footer: &[u8]) -> Picture {
+        if let (Ok(footer), Some(last)) = (footer.try_into(), self.size.count().checked_sub(1)) {
+            self.pages.insert(Pages::new(last), Arc::new(footer));
+        }
+        self
+    }
+
     /// The bytes of `range`.
     pub(super) fn bytes(&self, range: PageRange) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(range.bytes()).unwrap_or_default()];

@@ -8,7 +8,7 @@ use pageferry_azure::{Address, Credential, Flags, Options, PageBlob, Side};
 use pageferry_core::plan::WRITE_BYTES_MAX;
 use pageferry_core::{Metadata, PAGE_BYTES, PageRange, Pages, SnapshotId};
 use pageferry_emulator::sas::{AccountSas, account_sas};
-use pageferry_emulator::{DEV_ACCOUNT, DEV_KEY, Emulator, Request, Running};
+use pageferry_emulator::{DEV_ACCOUNT, DEV_KEY, Emulator, Request, Running, Service};
 use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Source, StoreError, Target, View};
 
 use super::disk::{Changes, Picture};
@@ -41,6 +41,16 @@ impl Host {
     /// The service's endpoint.
     pub(super) fn url(&self) -> String {
         self.running.url()
+    }
+
+    /// Where its Resource Manager is.
+    pub(super) fn arm_url(&self) -> String {
+        self.running.arm_url()
+    }
+
+    /// The service itself, for what machines do to managed disks.
+    pub(super) fn service(&self) -> &Service {
+        self.running.service()
     }
 
     /// The page blob called `path`, a container and a name.

@@ -13,14 +13,16 @@ use super::disk::Disk;
 use super::guest::{self, Deed, Files};
 
 const MIB: u64 = 1 << 20;
-const SYSTEM: Range<u64> = MIB..256 * MIB;
-// Begins where the footer was before the disk grew: the moved footer leaves a page that becomes a boot sector.
-const ARCHIVE: Range<u64> = 256 * MIB..320 * MIB;
+const SYSTEM: Range<u64> = MIB..SMALL;
+const ARCHIVE_BYTES: u64 = 64 * MIB;
 const PHOTOS: usize = 24;
 const DATABASE: &str = "db/orders.db";
 const DATABASE_BYTES: usize = 6 << 20;
 const DATABASE_PAGE_BYTES: usize = 4096;
 const LOG: &str = "log/access.log";
+
+/// The smallest disk that the story fits on.
+pub(super) const SMALL: u64 = 256 * MIB;
 
 /// A machine, its disk, and the files that should be on it.
 #[derive(Debug)]
@@ -67,9 +69,9 @@ pub(super) const WEEK: [Day; 4] = [
 ];
 
 impl Machine {
-    /// A machine with an empty disk.
-    pub(super) fn new() -> Machine {
-        let disk = Disk::new(SYSTEM.end, *b"pageferry's demo");
+    /// A machine with an empty disk of `disk_bytes`.
+    pub(super) fn on(disk_bytes: u64) -> Machine {
+        let disk = Disk::new(disk_bytes, *b"pageferry's demo");
         Machine { disk, files: Files::new(), chance: StdRng::seed_from_u64(1) }
     }
 
@@ -105,11 +107,14 @@ impl Machine {
     }
 
     fn grow(&mut self) -> io::Result<()> {
-        self.disk.grow(ARCHIVE.end);
-        guest::partition(&mut self.disk, &[SYSTEM, ARCHIVE])?;
-        guest::format(&mut self.disk, ARCHIVE, b"ARCHIVE    ")?;
+        // Begins where the footer was before the disk grew: the moved footer leaves a page that becomes a boot sector.
+        let end = self.disk.disk_bytes();
+        let archive = end..end + ARCHIVE_BYTES;
+        self.disk.grow(archive.end);
+        guest::partition(&mut self.disk, &[SYSTEM, archive.clone()])?;
+        guest::format(&mut self.disk, archive.clone(), b"ARCHIVE    ")?;
         let ledger = Deed::Create("ledger.tar".into(), self.noise(9 << 20));
-        guest::work(&mut self.disk, ARCHIVE, &mut self.files, vec![ledger])?;
+        guest::work(&mut self.disk, archive, &mut self.files, vec![ledger])?;
         let log = self.log(800);
         self.work([Deed::Append(LOG.into(), log)])
     }

@@ -24,9 +24,11 @@ say! {
 #[derive(Debug, Serialize)]
 pub(super) struct Opening {
     pub(super) service: String,
-    pub(super) source: &'static str,
+    pub(super) source: String,
     pub(super) target: &'static str,
     pub(super) disk_bytes: u64,
+    /// Whether the disk is a managed one.
+    pub(super) managed: bool,
 }
 
 /// What happened to the machine in a day, and the snapshot taken at its end.
@@ -114,7 +116,8 @@ impl Display for Opening {
         let Opening { service, source, target, .. } = self;
         writeln!(f, "The real engine against a page-blob service inside this process. Nothing leaves this machine.\n")?;
         writeln!(f, "  service   {service}")?;
-        writeln!(f, "  disk      {source}, a fixed VHD of {} with a FAT32 volume", bytes(self.disk_bytes))?;
+        let kind = if self.managed { "a managed disk" } else { "a fixed VHD" };
+        writeln!(f, "  disk      {source}, {kind} of {} with a FAT32 volume", bytes(self.disk_bytes))?;
         write!(f, "  backup    {target}, not there yet")
     }
 }
