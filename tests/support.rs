@@ -19,7 +19,8 @@ use pageferry_azure::{Address, Clock, Credential, Flags, PageBlob, RetryPolicy, 
 use pageferry_core::next::{Point, Want};
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_core::{PAGE_BYTES, SnapshotId};
-use pageferry_emulator::{Config, Service, Timestamp};
+use pageferry_emulator::sas::{AccountSas, account_sas};
+use pageferry_emulator::{Config, DEV_ACCOUNT, DEV_KEY, Service, Timestamp};
 use pageferry_replicate as replicate;
 use pageferry_replicate::event::StepReport;
 use pageferry_replicate::plan::Plan;
@@ -138,11 +139,55 @@ impl World {
     /// A service set up by `config`. Credentials are checked where the service is reached over a socket; here they are
     /// sent, and not looked at.
     pub async fn with(config: Config) -> Arc<World> {
-        let clock = Paused { base: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), start: Instant::now() };
-        let service = Service::new(Config { auth: false, ..config }, Arc::new(clock));
-        let world = Arc::new(World { service, clock, truth: Mutex::default() });
+        let world = World::of(Config { auth: false, ..config });
         world.raw("PUT", "disks?restype=container", &[], &[]).await;
         world
+    }
+
+    /// The same, where credentials are checked, as they must be where it matters when a grant ends.
+    pub async fn checked(config: Config) -> Arc<World> {
+        let world = World::of(config);
+        let sas = AccountSas {
+            version: "2021-12-02",
+            services: "b",
+            resource_types: "c",
+            permissions: "c",
+            expiry: "2099-01-01T00:00:00Z",
+            ..AccountSas::default()
+        };
+        let sas = account_sas(DEV_ACCOUNT, DEV_KEY, &sas).expect("the known key");
+        world.raw("PUT", &format!("disks?restype=container&{sas}"), &[], &[]).await;
+        world
+    }
+
+    fn of(config: Config) -> Arc<World> {
+        let clock = Paused { base: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), start: Instant::now() };
+        let service = Service::new(config, Arc::new(clock));
+        Arc::new(World { service, clock, truth: Mutex::default() })
+    }
+
+    /// The service itself.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Some bytes of a snapshot, with the rights of the account.
+    pub async fn bytes(&self, blob: &str, snapshot: &SnapshotId, at: u64, length: u64) -> Vec<u8> {
+        let sas = AccountSas {
+            version: "2021-12-02",
+            services: "b",
+            resource_types: "o",
+            permissions: "r",
+            expiry: "2099-01-01T00:00:00Z",
+            ..AccountSas::default()
+        };
+        let sas = account_sas(DEV_ACCOUNT, DEV_KEY, &sas).expect("the known key");
+        let snapshot = snapshot.as_str().replace(':', "%3A");
+        let range = format!("bytes={at}-{}", at + length - 1);
+        let target = format!("disks/{blob}?snapshot={snapshot}&{sas}");
+        let answer = self.raw("GET", &target, &[("x-ms-range", &range)], &[]).await;
+        assert!(answer.is_success(), "GET {blob} {range}: {}", answer.status);
+        answer.body.into_bytes().to_vec()
     }
 
     /// Sends a request as somebody else would; returns status, headers and body.
@@ -300,6 +345,11 @@ impl Process {
             ..pageferry_azure::Options::default()
         };
         PageBlob::with_scratch(address, &credential, options, scratch).expect("a blob")
+    }
+
+    /// What sends this process's requests.
+    pub fn transport(&self) -> Arc<dyn HttpClient> {
+        Arc::clone(&self.wire) as Arc<dyn HttpClient>
     }
 
     /// An engine from `source` to `target` in this process.
