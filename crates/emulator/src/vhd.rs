@@ -10,6 +10,9 @@ pub(crate) const FOOTER: u64 = 512;
 /// What a VHDX has before its data: header, log, metadata and block table.
 pub(crate) const VHDX_HEAD: u64 = 4 << 20;
 
+/// How much of that head is written at all.
+pub(crate) const VHDX_SIGNATURE: u64 = 4096;
+
 /// 2000-01-01, from which footers count their seconds.
 const EPOCH: u64 = 946_684_800;
 

@@ -399,6 +399,8 @@ async fn rule_30_a_disk_that_is_being_filled_has_no_snapshots() {
         assert!(cloud.get(&disk("r")).await["properties"]["completionPercent"].as_f64().unwrap() < 100.0);
         let early = cloud.put(&snapshot("t1"), incremental(&disk("r"))).await;
         assert_eq!(early.status, if limited { 409 } else { 202 });
+        let full = cloud.put(&snapshot("full"), made("eastus", "Copy", &disk("r"), false)).await;
+        assert_eq!(full.status, if limited { 409 } else { 202 });
         cloud.wait(5);
         cloud.put(&snapshot("t2"), incremental(&disk("r"))).await.expect(202);
     }

@@ -4,7 +4,7 @@
 //! region and subscription are snapshots of one blob, so that they can be compared with each other there.
 
 use crate::model::Model;
-use crate::model::arm::disk::{allocated, changed_since};
+use crate::model::arm::disk::written_since;
 use crate::model::arm::error::ArmError;
 use crate::model::arm::id::{Key, region};
 use crate::model::arm::progress::Progress;
@@ -55,7 +55,7 @@ impl Model {
                 (None, family)
             }
         };
-        let bytes = since.map_or_else(|| allocated(&state), |since| changed_since(&state, Some(since)));
+        let bytes = written_since(&state, since);
         let etag = self.ids.etag(call.now);
         let at = self.freeze(&family.home, copy_of(&state, etag, call.now), call.now);
         let progress = Progress { started: call.now, takes: self.config.arm.copy_start.time(bytes) };

@@ -167,7 +167,7 @@ impl Model {
             source_unique_id: Some(source.unique_id.clone()),
             ..Creation::default()
         };
-        let takes = self.config.arm.hydration.time(allocated(&state));
+        let takes = self.config.arm.hydration.time(written_since(&state, None));
         let progress = is_fast(sku).then_some(Progress { started: call.now, takes });
         Ok(NewContent { state, size, sector: source.sector, creation, progress })
     }
@@ -196,13 +196,8 @@ impl Model {
     }
 }
 
-/// Bytes that a blob holds.
-pub(crate) fn allocated(state: &State) -> u64 {
-    changed_since(state, None)
-}
-
-/// Bytes that were written since an operation, and are there now.
-pub(crate) fn changed_since(state: &State, since: Option<u64>) -> u64 {
+/// Bytes that were written since an operation, or ever, and are there now.
+pub(crate) fn written_since(state: &State, since: Option<u64>) -> u64 {
     let query = Query { start: 0, end: state.size / PAGE, since };
     let written = diff::ranges(&state.pages, query).filter(|range| !range.clear);
     written.map(|range| range.end + 1 - range.start).sum()

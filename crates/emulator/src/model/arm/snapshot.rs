@@ -1,12 +1,13 @@
 //! Taking snapshots of disks: incremental ones, which share the disk's blob, and full ones, which have their own.
 
-use serde_json::Value;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::model::Model;
 use crate::model::arm::ArmCall;
 use crate::model::arm::body::Body;
-use crate::model::arm::disk::{allocated, changed_since};
+use crate::model::arm::disk::written_since;
 use crate::model::arm::error::ArmError;
 use crate::model::arm::id::{Key, Kind, region};
 use crate::model::arm::progress::Progress;
@@ -100,6 +101,10 @@ impl Model {
         if limits.incomplete_unusable && source_key.kind == Kind::Snapshot {
             source.must_be_complete(call.now)?;
         }
+        if limits.no_snapshot_while_hydrating && source_key.kind == Kind::Disk && source.is_pending(call.now) {
+            let what = format!("{named} is still being filled in the background; no snapshot of it can be taken yet.");
+            return Err(ArmError::conflict(what));
+        }
         let state = self.content(source).cloned().ok_or_else(|| ArmError::not_found(named))?;
         let incremental = blank.picture().is_some_and(|picture| picture.incremental);
         if !incremental {
@@ -114,11 +119,7 @@ impl Model {
         let since = self.newest_before(source, None);
         let at = self.freeze(&source.home, state.clone(), call.now);
         let at = at.ok_or_else(|| ArmError::not_found(named))?;
-        let takes = self
-            .config
-            .arm
-            .hydration
-            .time(since.map_or_else(|| allocated(&state), |since| changed_since(&state, Some(since))));
+        let takes = self.config.arm.hydration.time(written_since(&state, since));
         let progress = source.is_fast().then_some(Progress { started: call.now, takes });
         let mut family = String::new();
         if let Some(Resource { detail: Detail::Disk { taken, family: own, .. }, .. }) =
@@ -139,10 +140,6 @@ impl Model {
             let what =
                 format!("An incremental snapshot must be in the subscription of its disk, {}.", disk_key.subscription);
             return Err(ArmError::bad(what));
-        }
-        if limits.no_snapshot_while_hydrating && disk.is_fast() && disk.is_pending(now) {
-            let what = format!("{id} is still being filled in the background; no snapshot of it can be taken yet.");
-            return Err(ArmError::conflict(what));
         }
         let own = |other: &&Resource| {
             let disk_copy = other.creation.option == "Copy" && other.family().is_some();
@@ -182,13 +179,10 @@ impl Model {
         snapshot.family()?;
         let state = self.content(snapshot)?;
         let since = self.newest_before(snapshot, snapshot.at());
-        let written = since.map_or_else(|| allocated(state), |since| changed_since(state, Some(since)));
-        let (frame, least) = if snapshot.sector == 512 { (vhd::FOOTER, 0) } else { (PAGE_OF_VHDX, EMPTY_4096) };
+        let written = written_since(state, since);
+        let (frame, least) = if snapshot.sector == 512 { (vhd::FOOTER, 0) } else { (vhd::VHDX_SIGNATURE, EMPTY_4096) };
         // What makes an image of a disk is there from the start and is not the customer's.
         let frame = if since.is_none() { frame } else { 0 };
         Some(written.saturating_sub(frame) + least)
     }
 }
-
-/// What an empty VHDX holds.
-const PAGE_OF_VHDX: u64 = 4096;
