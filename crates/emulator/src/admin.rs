@@ -18,6 +18,9 @@
 //! | `GET /stats` | requests and bytes by operation |
 //!
 //! `&account=` names another account than the development account.
+//!
+//! What a machine does to its managed disk can be had here, too, as a `POST /request` for `POST <disk id>/guestWrite?offset=0`,
+//! `guestClear?offset=0&length=512`, `guestResize?length=...` or `guestAttach?machine=...`.
 
 use std::convert::Infallible;
 use std::sync::Arc;

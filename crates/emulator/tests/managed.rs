@@ -6,7 +6,7 @@ mod managed_common;
 
 use common::{short, text, verdict};
 use managed_common::{Cloud, GIB, HOST, MIB, disk, empty, made, snapshot};
-use pageferry_emulator::faults::{Action, Delivery, FaultScript, Operation, Rule};
+use pageferry_emulator::faults::{Action, Delivery, FaultScript, Foreign, Operation, Rule};
 use pageferry_emulator::{CopyPace, DEV_TOKEN, Emulator, Options, Request};
 use serde_json::json;
 
@@ -356,4 +356,14 @@ async fn the_socket_speaks_both_languages() {
     let bare = exchange(format!("POST {grant} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
     assert!(bare.starts_with("HTTP/1.1 411") && bare.contains("LengthRequired"), "{bare}");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn another_process_can_be_the_machine() {
+    let cloud = Cloud::new();
+    let id = cloud.disk("d").await;
+    let target = format!("{id}/guestWrite?offset=512");
+    let write = Foreign { method: "POST".to_owned(), target, length: 512, fill: 6, ..Foreign::default() };
+    assert_eq!(cloud.service.intrude(&write.request()).status, 200);
+    assert_eq!(cloud.service.read_disk(&id).unwrap().bytes(512, 512).as_ref(), [6; 512]);
 }
