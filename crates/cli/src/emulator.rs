@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use pageferry_emulator::{Config, CopyPace, Emulator, Options};
+use pageferry_emulator::{ArmConfig, Config, CopyPace, Emulator, Limits, Options};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -19,6 +19,7 @@ pub(crate) struct Job {
     allow_remote: bool,
     admin: Option<SocketAddr>,
     copy: CopyPace,
+    limits: Limits,
 }
 
 #[derive(Serialize)]
@@ -63,7 +64,8 @@ impl Job {
             )));
         }
         let copy = flags.copy_rate.map_or(CopyPace::Immediate, CopyPace::BytesPerSecond);
-        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote, admin: flags.admin, copy })
+        let limits = if flags.no_limits { Limits::off() } else { Limits::default() };
+        Ok(Job { listen: flags.listen, data_dir: flags.data_dir, allow_remote, admin: flags.admin, copy, limits })
     }
 
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
@@ -79,7 +81,16 @@ impl Job {
             data_dir: self.data_dir,
             allow_remote: self.allow_remote,
             admin: self.admin,
-            config: Config { copy: self.copy, ..Config::default() },
+            config: Config {
+                copy: self.copy,
+                arm: ArmConfig {
+                    copy_start: self.copy,
+                    hydration: self.copy,
+                    limits: self.limits,
+                    ..ArmConfig::default()
+                },
+                ..Config::default()
+            },
             ..Options::default()
         };
         let running = Emulator::start(options).await.map_err(|error| {

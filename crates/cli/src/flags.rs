@@ -99,6 +99,9 @@ pub(crate) struct EmulatorFlags {
     /// Let the service's own copies take their time: this many bytes a second, such as 100M; otherwise they take none
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) copy_rate: Option<u64>,
+    /// Do not keep the limits that the service has for managed disks: five SAS of a family, seven snapshots in five minutes
+    #[arg(long)]
+    pub(crate) no_limits: bool,
 }
 
 #[derive(Args, Debug)]

@@ -46,6 +46,9 @@ The first line on stdout says where it listens. The account is devstoreaccount1 
 storage client knows, so whoever can reach it can do everything: it refuses to listen beyond this machine
 unless --allow-remote is given twice. SIGINT or SIGTERM stop it.
 
+Managed disks are managed at the same address, without the account: give it to the other commands as
+PAGEFERRY_ARM_ENDPOINT, and they send the token `pageferry-emulator`, which opens nothing else anywhere.
+
 With --admin a second line says where it takes orders: to refuse, lose, delay and corrupt requests, to move
 its clock, to break leases, to lose power. It asks for no credentials, so it is off unless asked for and
 never leaves this machine.
