@@ -133,6 +133,9 @@ pub(crate) struct PlanFlags {
     /// Plan for a chain that is broken, as `sync --reseed` would do it
     #[arg(long)]
     pub(crate) reseed: bool,
+    /// What things cost, so that the plan tells money: a table of your own (docs/operations.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) size: RequestSize,
     #[command(flatten)]

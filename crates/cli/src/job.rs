@@ -134,6 +134,7 @@ fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
         source: disk(pair, settings)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth).place(settings.speed, QUIESCE)?,
         want: want(&flags.want),
+        prices: flags.prices.clone(),
         settings,
     };
     same_disk(&job.source, &job.target)?;

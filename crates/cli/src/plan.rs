@@ -1,6 +1,7 @@
 //! `pageferry plan`: what the next step of a sync would do, and how long the service would take over it.
 
 use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pageferry_azure::PageBlob;
@@ -18,6 +19,7 @@ use crate::human::{bytes, count, duration};
 use crate::job::{Scene, Settings};
 use crate::origin::{Disk, Origin};
 use crate::place::Place;
+use crate::prices::{Bill, Money, Prices};
 use crate::progress::Reporter;
 use crate::report::{millis, say};
 use crate::sync::explained;
@@ -27,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) source: Origin,
     pub(crate) target: Place,
     pub(crate) want: Want,
+    /// The user's price table.
+    pub(crate) prices: Option<PathBuf>,
     pub(crate) settings: Settings,
 }
 
@@ -80,6 +84,9 @@ struct Planned {
     /// What the target takes of that in a second, and what it is.
     limit_per_second: u64,
     limit_of: String,
+    /// By the user's price table: the machine as long as the step takes at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    money: Option<Money>,
     /// Source snapshots that follow, each in a step of its own.
     more: Vec<String>,
 }
@@ -110,6 +117,7 @@ impl Planned {
             limit: Limit::BytesPerSecond,
             limit_per_second: 0,
             limit_of: String::new(),
+            money: None,
             more: Vec::new(),
         };
         match plan {
@@ -150,6 +158,20 @@ impl Planned {
         self.filled_bytes = self.write_bytes.saturating_sub(unfilled.write_pages.bytes());
         self.saved_requests = unfilled.requests().saturating_sub(left.requests());
         self.saved_ms = millis(without.saturating_sub(time));
+    }
+}
+
+impl Planned {
+    /// What there is to pay for.
+    fn bill(&self) -> Bill {
+        Bill {
+            reads: self.write_requests,
+            writes: self.write_requests + self.clear_requests,
+            moved_bytes: self.write_bytes,
+            machine_secs: Duration::from_millis(self.at_least_ms).as_secs_f64(),
+            blob_bytes: self.write_bytes,
+            snapshot_bytes: 0,
+        }
     }
 }
 
@@ -205,6 +227,9 @@ impl Display for Planned {
         let time = duration(Duration::from_millis(self.at_least_ms));
         let least = if self.action == Action::Reseed { "at most" } else { "at least" };
         write!(f, "time      {least} {time} at the {limit} of {}", self.limit_of)?;
+        if let Some(money) = &self.money {
+            write!(f, "\nmoney     {least} {money}")?;
+        }
         match &self.more[..] {
             [] => Ok(()),
             [first, ..] => write!(
@@ -218,6 +243,7 @@ impl Display for Planned {
 
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
+        let prices = self.prices.as_deref().map(Prices::read).transpose()?;
         let reporter = Reporter::start(&scene.console);
         let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
         let ((source, named), target) = scene.interrupt.or(reach).await?;
@@ -232,6 +258,7 @@ impl Job {
             if planned.action == Action::Seed && self.reseeds(&engine).await? {
                 planned.action = Action::Reseed;
             }
+            planned.money = prices.as_ref().map(|prices| prices.of(&planned.bill()));
             Ok(planned)
         });
         let planned = planned.await;
