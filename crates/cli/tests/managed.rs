@@ -160,3 +160,71 @@ fn a_disk_that_is_not_there() {
     assert!(ran.stdout.contains("FAIL  network path"), "{}", ran.stdout);
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn a_snapshot_that_wants_a_token_beside_the_sas_gets_one() {
+    let world = World::new();
+    let disk = world.managed("web1", 1);
+    world.guest_writes(&disk, 0, 1 << 20, 1);
+    let known = json!({ "dataAccessAuthMode": "AzureActiveDirectory" });
+    let first = world.managed_snapshot_with(&disk, "first", &known);
+    world.guest_writes(&disk, 1 << 20, 1 << 20, 2);
+    let second = world.managed_snapshot_with(&disk, "second", &known);
+    let target = world.url("backups/web1");
+    world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(0);
+    let file = world.path("out.raw");
+    for (point, snapshot) in [(0, &first), (1, &second)] {
+        let point = &points(&world, "backups/web1")[point].0;
+        world.run(&["restore", &target, &file, "--point", point, "--overwrite"]).expect(0);
+        world.same_as_truth(&file, snapshot);
+    }
+    // By URL alone there is no token, and it says so.
+    let url = world.path("url");
+    std::fs::write(&url, world.grant(&first)).unwrap();
+    let ran = world.run(&["plan", &format!("@{url}"), &world.url("backups/other")]).expect(77);
+    assert!(ran.stderr.contains("by its resource id"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_snapshots_of_a_disk_that_is_gone_can_still_be_backed_up() {
+    let world = World::new();
+    let (disk, taken) = growing(&world, 2);
+    world.arm_ok("DELETE", &disk, &json!(null));
+    let target = world.url("backups/web1");
+    world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(0);
+    let file = world.path("out.raw");
+    world.run(&["restore", &target, &file, "--point", "latest"]).expect(0);
+    world.same_as_truth(&file, &taken[1]);
+    let ran = world.run_arm(&["backup", &disk, &target]).expect(3);
+    assert!(ran.stderr.contains("web1"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_disk_that_was_made_anew_is_another_disk() {
+    let world = World::new();
+    let (disk, _) = growing(&world, 1);
+    let target = world.url("backups/web1");
+    world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(0);
+    world.arm_ok("DELETE", &disk, &json!(null));
+    world.managed("web1", 1);
+    world.guest_writes(&disk, 0, 1 << 20, 7);
+    let anew = world.managed_snapshot(&disk, "anew");
+    let ran = world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(5);
+    assert!(ran.stderr.contains("created again") && ran.stderr.contains("--reseed"), "{}", ran.stderr);
+    let ran = world.run_arm(&[&["sync", &disk, &target, "--reseed"][..], &QUICK].concat()).expect(0);
+    assert!(ran.stderr.contains("come from different disks with the same name"), "{}", ran.stderr);
+    let file = world.path("out.raw");
+    world.run(&["restore", &target, &file, "--point", "latest"]).expect(0);
+    world.same_as_truth(&file, &anew);
+}
+
+#[test]
+fn a_grant_that_nobody_may_give_is_explained() {
+    let world = World::new();
+    let disk = world.managed("web1", 1);
+    world.managed_snapshot_with(&disk, "closed", &json!({ "networkAccessPolicy": "DenyAll" }));
+    let ran = world.run_arm(&["sync", &disk, &world.url("backups/web1")]).expect(78);
+    assert!(ran.stderr.contains("DenyAll") && ran.stderr.contains("AllowPrivate"), "{}", ran.stderr);
+    let ran = world.run_arm(&["doctor", &disk]).expect(77);
+    assert!(ran.stdout.contains("FAIL  access"), "{}", ran.stdout);
+}

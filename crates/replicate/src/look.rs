@@ -109,6 +109,10 @@ pub async fn probe(blob: &impl Source, view: &View, size: Pages) -> Result<(), R
     let answered = match blob.list(&ask).await {
         Ok(answer) => format!("answered with {} ranges", answer.changes.len()),
         Err(error) if error.code() == "PreviousSnapshotNotFound" => return Ok(()),
+        // Nothing was asked at all.
+        Err(error) if error.kind() == ErrorKind::Invalid && error.failure().status.is_none() => {
+            return Err(error.into());
+        }
         Err(error) => match error.kind() {
             ErrorKind::Invalid | ErrorKind::Integrity | ErrorKind::ChainBroken => {
                 format!("answered {} {}", error.failure().status.unwrap_or_default(), error.code())
