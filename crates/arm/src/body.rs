@@ -252,6 +252,11 @@ pub(crate) fn new_disk(new: &NewDisk) -> Bytes {
         creation["logicalSectorSize"] = json!(size);
     }
     properties.insert("creationData".to_owned(), creation);
+    for (name, value) in [("osType", &new.os_type), ("hyperVGeneration", &new.generation)] {
+        if let Some(value) = value {
+            properties.insert(name.to_owned(), json!(value));
+        }
+    }
     protect(&mut properties, new.disk_encryption_set.as_deref(), new.network_policy.as_deref());
     resource(&new.location, new.sku.as_deref(), &new.tags, properties)
 }

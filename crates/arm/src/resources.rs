@@ -187,6 +187,10 @@ pub struct NewDisk {
     pub origin: Origin,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// `Linux` or `Windows`, for a disk that a machine is to start from.
+    pub os_type: Option<String>,
+    /// `V1` or `V2`: of which generation such a machine is.
+    pub generation: Option<String>,
     /// 512 or 4096, where the kind of disk offers both.
     pub sector_size: Option<u32>,
     /// The disk encryption set, for a customer's own key.

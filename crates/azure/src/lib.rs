@@ -23,6 +23,7 @@ mod list_ranges;
 mod operation;
 mod options;
 mod page_blob;
+mod pages;
 mod pass;
 mod properties;
 mod read;

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
+use azure_core::http::Etag as WireEtag;
 use azure_core::http::headers::Headers;
-use azure_core::http::{Etag as WireEtag, RequestContent};
 use azure_storage_blob::models::{
     BlobClientAcquireLeaseOptions, BlobClientBreakLeaseOptions, BlobClientChangeLeaseOptions,
     BlobClientCreateSnapshotOptions, BlobClientDeleteOptions, BlobClientReleaseLeaseOptions,
-    BlobClientRenewLeaseOptions, BlobClientSetMetadataOptions, HttpRange, PageBlobClientClearPagesOptions,
-    PageBlobClientCreateOptions, PageBlobClientResizeOptions, PageBlobClientSetSequenceNumberOptions,
-    PageBlobClientUploadPagesFromUrlOptions, PageBlobClientUploadPagesOptions, SequenceNumberActionType,
+    BlobClientRenewLeaseOptions, BlobClientSetMetadataOptions, PageBlobClientCreateOptions,
+    PageBlobClientResizeOptions, PageBlobClientSetSequenceNumberOptions, PageBlobClientUploadPagesFromUrlOptions,
+    SequenceNumberActionType,
 };
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, Fence, LeaseId, PageData, Pass, Receipt, Source, StoreError, Target, View};
@@ -22,6 +22,7 @@ use secrecy::ExposeSecret;
 use crate::fault::{Fault, Outcome, text};
 use crate::operation::Operation;
 use crate::page_blob::PageBlob;
+use crate::pages::{epoch, on_wire, too_high};
 use crate::properties::etag;
 use crate::read::{REQUEST_BYTES_MAX, checksum};
 use crate::retry::Settled;
@@ -80,34 +81,6 @@ impl PageBlob {
         };
         self.change_blob(Operation::Snapshot, attempt).await.result
     }
-
-    async fn clear_part(&self, range: PageRange, fence: &Fence) -> Settled<()> {
-        let wire = self.wire();
-        let operation = Operation::ClearPages { long: halves(range).is_some() };
-        let Ok(epoch) = i64::try_from(fence.epoch) else {
-            return Settled { result: Err(too_high(self, operation, fence.epoch)), receipt: Receipt::default() };
-        };
-        let attempt = || async {
-            let options = PageBlobClientClearPagesOptions {
-                if_sequence_number_equal_to: Some(epoch),
-                lease_id: Some(fence.lease.0.clone()),
-                timeout: wire.write_timeout(),
-                ..Default::default()
-            };
-            wire.typed(wire.pages.clear_pages(on_wire(range), Some(options))).await.map(drop)
-        };
-        self.change_pages(operation, Some(0), attempt).await
-    }
-}
-
-/// Both halves of a range that is long enough to be cleared in two requests, should one take too long.
-fn halves(range: PageRange) -> Option<[PageRange; 2]> {
-    let half = Pages::new(range.pages().count() / 2);
-    if range.bytes() <= REQUEST_BYTES_MAX {
-        return None;
-    }
-    let middle = range.start() + half;
-    Some([PageRange::new(range.start(), middle)?, PageRange::new(middle, range.end())?])
 }
 
 impl Target for PageBlob {
@@ -242,37 +215,7 @@ impl Target for PageBlob {
     }
 
     async fn write(&self, range: PageRange, data: &PageData, fence: &Fence) -> Result<Receipt, StoreError> {
-        let wire = self.wire();
-        let length = data.bytes().len() as u64;
-        if length != range.bytes() || length > REQUEST_BYTES_MAX {
-            let cause = format!("{length} bytes cannot be written to {range} in one request");
-            return Err(self.invalid(Operation::PutPage, cause));
-        }
-        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::PutPage, fence.epoch))?;
-        let attempt = || async {
-            let options = PageBlobClientUploadPagesOptions {
-                if_sequence_number_equal_to: Some(epoch),
-                lease_id: Some(fence.lease.0.clone()),
-                timeout: wire.write_timeout(),
-                transactional_content_crc64: Some(data.crc().to_le_bytes().to_vec()),
-                ..Default::default()
-            };
-            let body: RequestContent<_, _> = data.bytes().clone().into();
-            let call = wire.pages.upload_pages(body, length, on_wire(range), Some(options));
-            let headers = wire.upload(range.bytes(), call).await?;
-            match checksum(&headers) {
-                Some(crc) if crc != data.crc() => Err(Fault::in_answer(
-                    Outcome::Wrong,
-                    &headers,
-                    format!("{range} were stored with another checksum"),
-                )),
-                _ => Ok(()),
-            }
-        };
-        self.change_pages(Operation::PutPage, Some(range.bytes()), attempt)
-            .await
-            .with_receipt()
-            .map(|((), receipt)| receipt)
+        self.put_pages(range, data, Some(fence)).await
     }
 
     async fn write_from(
@@ -286,7 +229,7 @@ impl Target for PageBlob {
             let cause = format!("{} bytes are more than one request writes", range.bytes());
             return Err(self.invalid(Operation::PutPageFromUrl, cause));
         }
-        let epoch = i64::try_from(fence.epoch).map_err(|_| too_high(self, Operation::PutPageFromUrl, fence.epoch))?;
+        let epoch = epoch(self, Operation::PutPageFromUrl, fence)?;
         let attempt = || async {
             let options = PageBlobClientUploadPagesFromUrlOptions {
                 copy_source_authorization: from.authorization.as_ref().map(|value| value.expose_secret().to_owned()),
@@ -305,20 +248,7 @@ impl Target for PageBlob {
     }
 
     async fn clear(&self, range: PageRange, fence: &Fence) -> Result<Receipt, StoreError> {
-        let (mut left, mut receipt) = (vec![range], Receipt::default());
-        while let Some(part) = left.pop() {
-            let settled = self.clear_part(part, fence).await;
-            // A clear that ran out of time may still be applied, whatever becomes of its halves.
-            receipt += settled.receipt;
-            match (settled.result, halves(part)) {
-                (Ok(()), _) => {}
-                (Err(error), Some([first, second])) if error.kind() == ErrorKind::TimedOut => {
-                    left.extend([second, first]);
-                }
-                (Err(error), _) => return Err(error),
-            }
-        }
-        Ok(receipt)
+        self.clear_pages(range, Some(fence)).await
     }
 
     async fn snapshot(
@@ -364,12 +294,4 @@ fn is_ours(headers: &Headers, lease: &LeaseId) -> Result<(), Fault> {
         }
         _ => Ok(()),
     }
-}
-
-fn on_wire(range: PageRange) -> HttpRange {
-    HttpRange::new(range.start().bytes(), range.bytes())
-}
-
-fn too_high(blob: &PageBlob, operation: Operation, epoch: u64) -> StoreError {
-    blob.invalid(operation, format!("epoch {epoch} is higher than a sequence number goes"))
 }

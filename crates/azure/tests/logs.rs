@@ -17,7 +17,8 @@ const SECRET: &str = "https://acct.blob.core.windows.net/disks/base.vhd?sv=2021-
 
 fn failures() -> Vec<Step> {
     let leak = format!("error sending request for url ({SECRET})");
-    let message = format!("<Error><Code>AuthenticationFailed</Code><Message>Signature of {SECRET} is bad</Message></Error>");
+    let message =
+        format!("<Error><Code>AuthenticationFailed</Code><Message>Signature of {SECRET} is bad</Message></Error>");
     vec![
         Step::Fail(ErrorKind::Connection, leak.clone()),
         Step::Fail(ErrorKind::Io, leak),

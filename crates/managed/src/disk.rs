@@ -5,23 +5,22 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use azure_core::credentials::TokenCredential;
-use pageferry_arm::{Arm, Kind, ResourceId};
-use pageferry_azure::{Address, Credential, PageBlob};
+use pageferry_arm::{Access, Arm, Kind, ResourceId};
+use pageferry_azure::{Address, PageBlob};
 use pageferry_core::{Etag, Metadata, PageRange, Pages, SnapshotId};
 use pageferry_store::error::Failure;
 use pageferry_store::{
     Answer, Ask, ErrorKind, LeaseState, PageData, Properties, Receipt, Snapshot, Source, StoreError, View,
 };
-use secrecy::ExposeSecret;
 
 use crate::chain::{Chain, Link};
-use crate::endpoint::{refuse_vhdx, since_nothing};
+use crate::endpoint::{address, credential, of_resource, refuse_vhdx, since_nothing};
 use crate::grants::{Grant, Grants, Terms};
 use crate::scene::Scene;
 
 /// How often a request is sent again with a new grant, after the service stopped honouring the one before. More than one
 /// other reader of the same snapshot cannot be outrun.
-const GRANTS_MAX: usize = 4;
+pub(crate) const GRANTS_MAX: usize = 4;
 
 /// How a managed disk is read.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +97,7 @@ impl ManagedDisk {
                 (disk, Some(unique), Some(snapshot.id))
             }
         };
-        let grants = Grants::new(arm.clone(), reading.terms, reading.scene.clone());
+        let grants = Grants::new(arm.clone(), Access::Read, reading.terms, reading.scene.clone());
         let found = ManagedDisk(Arc::new(Inner { arm, disk, unique, token, reading, grants, state: Mutex::default() }));
         let chain = found.look().await?;
         let snapshot = match snapshot {
@@ -228,7 +227,7 @@ impl ManagedDisk {
             None => {
                 let address = address(grant)?;
                 let token = link.needs_token.then(|| Arc::clone(&self.0.token));
-                let credential = credential(&address, token, link)?;
+                let credential = credential(&address, token, &link.resource)?;
                 let blob = PageBlob::new(address, &credential, self.0.reading.options.clone())?;
                 let looked = self.state().open.get(&link.resource).is_some_and(|before| before.looked);
                 Open { generation: grant.generation, blob, looked }
@@ -358,33 +357,9 @@ impl Source for ManagedDisk {
     }
 }
 
-/// The address that `grant` opens.
-fn address(grant: &Grant) -> Result<Address, StoreError> {
-    Address::parse(grant.sas.expose_secret()).map_err(|error| {
-        let cause = format!("the URL that was granted is not that of a page blob: {error}");
-        StoreError::new(ErrorKind::Integrity, "Begin Get Access", grant.resource.to_string(), cause)
-    })
-}
-
-/// What opens `address`: the SAS in it, and where the snapshot wants that, a token beside it.
-fn credential(
-    address: &Address,
-    token: Option<Arc<dyn TokenCredential>>,
-    link: &Link,
-) -> Result<Credential, StoreError> {
-    let sas = address.sas().cloned().ok_or_else(|| {
-        let cause = "the URL that was granted holds no SAS";
-        StoreError::new(ErrorKind::Integrity, "Begin Get Access", link.resource.to_string(), cause)
-    })?;
-    Ok(match token {
-        Some(token) => Credential::SasAndToken { sas, token },
-        None => Credential::Sas(sas),
-    })
-}
-
 /// Names the snapshot in place of the address that a grant happened to have.
 fn named(error: &StoreError, link: &Link) -> StoreError {
-    StoreError::from_failure(Failure { object: link.resource.to_string(), ..error.failure().clone() })
+    of_resource(error, &link.resource)
 }
 
 /// Says what it means that a snapshot is not there that was there before.

@@ -1,9 +1,16 @@
 //! What is peculiar to the endpoint through which the service hands out managed disks (`md-…`; protocol §6).
 
-use pageferry_azure::PageBlob;
+use std::sync::Arc;
+
+use azure_core::credentials::TokenCredential;
+use pageferry_arm::ResourceId;
+use pageferry_azure::{Address, Credential, PageBlob};
 use pageferry_core::{PageRange, Pages, SnapshotId};
 use pageferry_store::error::Failure;
 use pageferry_store::{Answer, Ask, ErrorKind, Source, StoreError, View};
+use secrecy::ExposeSecret;
+
+use crate::grants::Grant;
 
 /// When no snapshot of a managed disk can have been taken: before there were any.
 const NO_SNAPSHOT: &str = "2006-01-02T03:04:05.0000000Z";
@@ -41,4 +48,33 @@ pub(crate) async fn refuse_vhdx(blob: &PageBlob) -> Result<(), StoreError> {
     let cause = "it is a VHDX, as disks with 4096-byte sectors are, and its pages are not the disk's: pageferry copies disks \
                  with 512-byte sectors";
     Err(StoreError::new(ErrorKind::Invalid, "Get Blob", blob.address(), cause))
+}
+
+/// The address that `grant` opens.
+pub(crate) fn address(grant: &Grant) -> Result<Address, StoreError> {
+    Address::parse(grant.sas.expose_secret()).map_err(|error| {
+        let cause = format!("the URL that was granted is not that of a page blob: {error}");
+        StoreError::new(ErrorKind::Integrity, "Begin Get Access", grant.resource.to_string(), cause)
+    })
+}
+
+/// What opens `address`: the SAS in it, and where the snapshot wants that, a token beside it.
+pub(crate) fn credential(
+    address: &Address,
+    token: Option<Arc<dyn TokenCredential>>,
+    resource: &ResourceId,
+) -> Result<Credential, StoreError> {
+    let sas = address.sas().cloned().ok_or_else(|| {
+        let cause = "the URL that was granted holds no SAS";
+        StoreError::new(ErrorKind::Integrity, "Begin Get Access", resource.to_string(), cause)
+    })?;
+    Ok(match token {
+        Some(token) => Credential::SasAndToken { sas, token },
+        None => Credential::Sas(sas),
+    })
+}
+
+/// Names `resource` in place of the address that a grant happened to have.
+pub(crate) fn of_resource(error: &StoreError, resource: &ResourceId) -> StoreError {
+    StoreError::from_failure(Failure { object: resource.to_string(), ..error.failure().clone() })
 }

@@ -1,9 +1,11 @@
-//! The grants to read snapshots: one owner for all of them.
+//! The grants to read snapshots, or to write the disk that is being uploaded: one owner for all of them.
 //!
 //! The service lets no more than five snapshots of a family be read at a time (protocol rule 18), and whoever asks for a
 //! second grant may end the first (rule 16). So nobody else in this process asks. A grant lasts an hour and is renewed
 //! before that; one that the service no longer honours is replaced once; all are given back, and what was asked for
 //! without an answer counts as granted.
+//!
+//! To give back a grant to write says that the upload is complete. One whose upload is not is left to lapse instead.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +24,9 @@ use crate::scene::Scene;
 /// How many snapshots of a family may be read at a time.
 pub const FAMILY_MAX: usize = 5;
 
+/// How long a grant lasts that is asked for so that the one before it ends.
+const LAPSE: Duration = Duration::from_secs(1);
+
 /// How long a grant lasts and how long it is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -39,7 +44,7 @@ impl Default for Terms {
     }
 }
 
-/// A grant to read one snapshot.
+/// A grant of one snapshot or disk.
 pub struct Grant {
     /// What it opens.
     pub resource: ResourceId,
@@ -53,6 +58,7 @@ pub struct Grant {
 /// All grants of this process.
 pub struct Grants {
     arm: Arm,
+    access: Access,
     terms: Terms,
     scene: Scene,
     held: Mutex<BTreeMap<ResourceId, Slot>>,
@@ -69,9 +75,10 @@ struct Slot {
 
 impl Grants {
     /// No grants yet.
-    pub fn new(arm: Arm, terms: Terms, scene: Scene) -> Grants {
+    pub fn new(arm: Arm, access: Access, terms: Terms, scene: Scene) -> Grants {
         Grants {
             arm,
+            access,
             terms,
             scene,
             held: Mutex::default(),
@@ -80,7 +87,7 @@ impl Grants {
         }
     }
 
-    /// A grant to read `resource`, which the service has not been seen to dishonour: none of generation `stale` or before.
+    /// A grant of `resource`, which the service has not been seen to dishonour: none of generation `stale` or before.
     ///
     /// # Errors
     /// Of Resource Manager. While others hold as many grants as the service gives, this waits.
@@ -127,6 +134,20 @@ impl Grants {
         ended.into_iter().collect()
     }
 
+    /// Replaces everything by grants that are over at once, for to end a grant to write would be to say that the upload is
+    /// complete. Where the service honours the one before all the same, nobody knows it any more.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn lapse(&self) -> Result<(), StoreError> {
+        let _asking = self.asking.lock().await;
+        let all: Vec<ResourceId> = self.held().keys().cloned().collect();
+        let lapsed = all.iter().map(|resource| self.arm.begin_access(resource, self.access, LAPSE));
+        let lapsed = futures::future::join_all(lapsed).await;
+        self.held().clear();
+        lapsed.into_iter().try_for_each(|granted| granted.map(drop))
+    }
+
     async fn end(&self, resource: &ResourceId) -> Result<(), StoreError> {
         match self.arm.end_access(resource).await {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -141,9 +162,9 @@ impl Grants {
         let begun = Instant::now();
         let mut told = false;
         loop {
-            let refusal = match self.arm.begin_access(resource, Access::Read, self.terms.lifetime).await {
+            let refusal = match self.arm.begin_access(resource, self.access, self.terms.lifetime).await {
                 Ok(granted) => return Ok(granted),
-                Err(error) if is_queue(&error) => error,
+                Err(error) if self.access == Access::Read && is_queue(&error) => error,
                 Err(error) => return Err(error),
             };
             if begun.elapsed() + self.terms.again > self.terms.queue {

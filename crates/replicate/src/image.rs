@@ -8,20 +8,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::stream::{FuturesUnordered, StreamExt};
 use pageferry_core::next::Point;
-use pageferry_core::plan::Cutter;
 use pageferry_core::vhd::FooterError;
 use pageferry_core::{PageRange, Pages};
-use pageferry_store::{Source, View};
-use pageferry_transfer::Progress;
+use pageferry_store::{PageData, Receipt, Source, View};
 
 use crate::compare::Side;
 use crate::error::ReplicateError;
-use crate::event::Event;
 use crate::gate::read_footer;
 use crate::listing::{Listing, Wanted};
 use crate::options::Options;
+use crate::pour::{Plan, Sink, pour};
 
 /// What kind of file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,70 +121,32 @@ async fn write_partial<S: Source>(
     io("set the length of", partial, file.set_len(cut.bytes()))?;
     let view = View::Snapshot(point.id.clone());
     let wanted = Wanted { view: view.clone(), since: None, if_match: None, size: point.size };
-    let mut listing = Listing::start(blob, wanted);
-    let mut cutter = Cutter::new(options.chunks);
-    let (mut ended, mut progress) = (false, Progress::default());
-    let mut in_flight = FuturesUnordered::new();
-    let room = usize::try_from(options.budget.bytes / options.chunks.write_max.bytes().max(1)).unwrap_or(usize::MAX);
-    let most = room.min(options.budget.requests);
-    loop {
-        let in_flight_max = most.min(blob.in_flight_max()).max(1);
-        while !ended && in_flight.len() < in_flight_max {
-            let Some(piece) = cutter.next() else {
-                match listing.next().await? {
-                    Some(change) => cutter.push(change),
-                    None if ended => break,
-                    None => {
-                        ended = true;
-                        cutter.finish();
-                    }
-                }
-                continue;
-            };
-            if let Some(range) = PageRange::whole(cut).and_then(|whole| piece.range.intersection(whole)) {
-                in_flight.push(fetch(blob, &view, range, &file, partial));
-            }
-        }
-        while ended && in_flight.len() < in_flight_max {
-            let Some(piece) = cutter.next() else { break };
-            if let Some(range) = PageRange::whole(cut).and_then(|whole| piece.range.intersection(whole)) {
-                in_flight.push(fetch(blob, &view, range, &file, partial));
-            }
-        }
-        tokio::select! {
-            biased;
-            () = options.stop.cancelled() => return Err(ReplicateError::Interrupted),
-            fetched = in_flight.next() => match fetched {
-                Some(fetched) => {
-                    progress.written_bytes += fetched?;
-                    progress.changes += 1;
-                    options.events.tell(&Event::Moving(progress));
-                }
-                None => break,
-            }
-        }
-    }
-    let synced = {
-        let file = Arc::clone(&file);
-        tokio::task::spawn_blocking(move || file.sync_all()).await
-    };
+    let plan = Plan::new(Listing::start(blob, wanted), Listing::empty(), cut, options.chunks);
+    let sink = Image { file: Arc::clone(&file), path: partial };
+    let poured = pour(blob, &view, plan, &sink, options).await?;
+    let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
     io("write", partial, synced.unwrap_or_else(|error| Err(std::io::Error::other(error))))?;
-    Ok(progress.written_bytes)
+    Ok(poured.progress.written_bytes)
 }
 
-/// Reads `range` and writes it where it belongs; returns its length in bytes.
-async fn fetch<S: Source>(
-    blob: &Arc<S>,
-    view: &View,
-    range: PageRange,
-    file: &Arc<File>,
-    partial: &Path,
-) -> Result<u64, ReplicateError> {
-    let (data, _) = blob.read(view, range, None).await?;
-    let file = Arc::clone(file);
-    let written = tokio::task::spawn_blocking(move || file.write_all_at(data.bytes(), range.start().bytes())).await;
-    io("write", partial, written.unwrap_or_else(|error| Err(std::io::Error::other(error))))?;
-    Ok(range.bytes())
+/// The file, as pages are put into it.
+struct Image<'a> {
+    file: Arc<File>,
+    path: &'a Path,
+}
+
+impl Sink for Image<'_> {
+    async fn write(&self, range: PageRange, data: PageData) -> Result<Receipt, ReplicateError> {
+        let file = Arc::clone(&self.file);
+        let written = tokio::task::spawn_blocking(move || file.write_all_at(data.bytes(), range.start().bytes())).await;
+        io("write", self.path, written.unwrap_or_else(|error| Err(std::io::Error::other(error))))?;
+        Ok(Receipt::default())
+    }
+
+    /// There is nothing to clear in what was made for this and is one hole.
+    async fn clear(&self, _: PageRange) -> Result<Receipt, ReplicateError> {
+        Ok(Receipt::default())
+    }
 }
 
 fn partial_of(path: &Path) -> PathBuf {

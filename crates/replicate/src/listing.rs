@@ -75,6 +75,11 @@ impl Listing {
         }
     }
 
+    /// What is listed.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
     /// Whether the list has at least so many runs. Reads ahead just so far; [`Listing::next`] gives it all the same.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! [`Source`] reads: properties, snapshots, page lists and differences, pages. [`Target`] adds every operation that
 //! changes a blob. They are two roles so that writing to a disk that is being backed up is not a mistake one can make.
+//! [`Unfenced`] is a third, for what is written only once and cannot be fenced.
 //! [`StoreError`] says what the caller can do about a failure. [`Memory`] is both roles without a service; the
 //! wrappers in [`slowed`] and [`faulty`] change how a store behaves.
 
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod pass;
 pub mod role;
 pub mod slowed;
+pub mod unfenced;
 pub mod wrap;
 
 pub use error::{ErrorKind, StoreError};
@@ -21,3 +23,4 @@ pub use pass::Pass;
 pub use role::{
     Answer, Ask, Fence, LeaseId, LeaseState, PageData, Properties, Receipt, Snapshot, Source, Target, View,
 };
+pub use unfenced::Unfenced;

@@ -65,6 +65,11 @@ impl Memory {
         self.lock().put(range, Some(&bytes));
     }
 
+    /// Writes `data` as the disk's owner would.
+    pub fn put(&self, range: PageRange, data: &PageData) {
+        self.lock().put(range, Some(data.bytes()));
+    }
+
     /// Clears as the disk's owner would.
     pub fn wipe(&self, range: PageRange) {
         self.lock().put(range, None);

@@ -30,6 +30,8 @@ fn new_disk(origin: Origin) -> NewDisk {
         sku: None,
         origin,
         tags: BTreeMap::new(),
+        os_type: None,
+        generation: None,
         sector_size: None,
         disk_encryption_set: None,
         network_policy: None,
@@ -137,13 +139,21 @@ async fn disks_begin_in_three_ways() {
     ] {
         let done = answer(200, r#"{"properties":{"provisioningState":"Succeeded"}}"#);
         let (arm, mock) = arm([answer(200, "{}").into(), done.into()]);
-        let new = NewDisk { sector_size: Some(512), sku: Some("Premium_LRS".to_owned()), ..new_disk(origin) };
+        let new = NewDisk {
+            sector_size: Some(512),
+            sku: Some("Premium_LRS".to_owned()),
+            os_type: Some("Linux".to_owned()),
+            generation: Some("V2".to_owned()),
+            ..new_disk(origin)
+        };
         assert_eq!(arm.create_disk(&disk_id(), &new).await.unwrap().id, disk_id());
         let seen = mock.seen();
         assert_eq!(seen[0].line, format!("PUT {BASE}/disks/d1?api-version=2022-07-02"));
         let body: Value = serde_json::from_str(&seen[0].body).unwrap();
         assert_eq!((&body["properties"]["creationData"], &body["properties"]["diskSizeGB"]), (&creation, &gib));
         assert_eq!((&body["sku"]["name"], &body["location"]), (&json!("Premium_LRS"), &json!("westus")));
+        let machine = (&body["properties"]["osType"], &body["properties"]["hyperVGeneration"]);
+        assert_eq!(machine, (&json!("Linux"), &json!("V2")));
     }
 }
 

@@ -59,6 +59,33 @@ async fn a_clear_carries_the_same_fence_and_no_body() {
 }
 
 #[tokio::test]
+async fn the_upload_of_a_managed_disk_is_written_without_what_it_does_not_know() {
+    let url = "https://md-impexp-x1.z21.blob.storage.azure.net/abcdefghijkl/abcd?sr=b&sig=s";
+    let (blob, mock) = blob_at(url, [done(201).into(), done(201).into()]);
+    blob.write_unfenced(range(8, 9), &data()).await.unwrap();
+    blob.clear_unfenced(range(9, 10)).await.unwrap();
+    let seen = mock.seen();
+    assert_eq!(seen[0].header("x-ms-content-crc64"), "u661BimQ84c=");
+    for (request, action) in seen.iter().zip(["update", "clear"]) {
+        assert_eq!(request.header("x-ms-page-write"), action);
+        for name in ["x-ms-if-sequence-number-eq", "x-ms-lease-id", "if-match", "if-none-match"] {
+            assert_eq!(request.header(name), "", "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_else_is_written_without_a_fence() {
+    let (blob, mock) = blob([]);
+    let refusals =
+        [blob.write_unfenced(range(8, 9), &data()).await.err(), blob.clear_unfenced(range(8, 9)).await.err()];
+    for refusal in refusals {
+        assert_eq!(refusal.unwrap().kind(), ErrorKind::Invalid);
+    }
+    assert!(mock.seen().is_empty());
+}
+
+#[tokio::test]
 async fn every_other_change_says_what_it_must() {
     let etag = Etag::new("0x8D1");
     let metadata = Metadata::from([("pageferrystate".to_owned(), "sealed".to_owned())]);
