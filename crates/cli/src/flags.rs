@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// List the points of a target
     #[command(after_long_help = help::POINTS)]
     Points(PointsFlags),
-    /// Restore a point to a file or to a new blob
+    /// Restore a point to a file, to a new blob or to a new managed disk
     #[command(after_long_help = help::RESTORE)]
     Restore(RestoreFlags),
     /// Compare a point with the source snapshot it was made from, byte by byte
@@ -206,8 +206,9 @@ pub(crate) struct PointsFlags {
 pub(crate) struct RestoreFlags {
     /// The target's URL
     pub(crate) target: String,
-    /// A file ending in .vhd or .raw, or the URL of a page blob
-    pub(crate) destination: String,
+    /// A file ending in .vhd or .raw, the URL of a page blob, or the resource id of a managed disk that does not exist
+    #[arg(required_unless_present = "to_disk", conflicts_with = "to_disk")]
+    pub(crate) destination: Option<String>,
     /// Which point: `latest`, a source snapshot, or a snapshot of the target
     #[arg(long, value_name = "POINT")]
     pub(crate) point: String,
@@ -224,7 +225,11 @@ pub(crate) struct RestoreFlags {
     #[command(flatten)]
     pub(crate) scratch: ScratchFlags,
     #[command(flatten)]
+    pub(crate) disk: NewDiskFlags,
+    #[command(flatten)]
     pub(crate) size: RequestSize,
+    #[command(flatten)]
+    pub(crate) cloud: CloudFlags,
     #[command(flatten)]
     pub(crate) expert: Expert,
 }
@@ -347,6 +352,49 @@ pub(crate) struct ScratchFlags {
     /// Where the account refuses to let snapshots be read, copy them to this blob and read that; it is made, and deleted
     #[arg(long, value_name = "URL")]
     pub(crate) scratch: Option<String>,
+}
+
+/// A managed disk that is to be made.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "To a new managed disk")]
+pub(crate) struct NewDiskFlags {
+    /// Make a managed disk of this name, in place of a destination
+    #[arg(long, value_name = "NAME", requires = "resource_group")]
+    pub(crate) to_disk: Option<String>,
+    /// The resource group to make it in
+    #[arg(short = 'g', long, value_name = "GROUP", requires = "to_disk")]
+    pub(crate) resource_group: Option<String>,
+    /// The subscription to make it in
+    #[arg(long, value_name = "ID", env = "AZURE_SUBSCRIPTION_ID", hide_env_values = true)]
+    pub(crate) subscription: Option<String>,
+    /// The region to make it in, such as westeurope
+    #[arg(short, long, value_name = "REGION")]
+    pub(crate) location: Option<String>,
+    /// What kind of disk to make; otherwise Standard_LRS
+    #[arg(long, value_name = "SKU")]
+    pub(crate) sku: Option<String>,
+    /// For a disk that a machine starts from: linux or windows
+    #[arg(long, value_enum, value_name = "OS", hide_possible_values = true)]
+    pub(crate) os_type: Option<OsType>,
+    /// For a disk that a machine starts from: of which generation the machine is, V1 or V2
+    #[arg(long, value_enum, value_name = "GENERATION", hide_possible_values = true, ignore_case = true)]
+    pub(crate) hyper_v_generation: Option<Generation>,
+}
+
+/// What is on a disk that a machine starts from.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OsType {
+    Linux,
+    Windows,
+}
+
+/// Of which generation a virtual machine is.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    #[value(name = "V1")]
+    V1,
+    #[value(name = "V2")]
+    V2,
 }
 
 /// Where managed disks are managed.

@@ -121,10 +121,15 @@ A .vhd is the disk with its footer, a .raw without; both are sparse files. A des
 a first point of its own; it is written as a disk, with the credentials of the source side. With --overwrite an
 existing blob is changed in place and never created anew, and a blob that holds points is never touched.
 
+A managed disk is made anew: an existing one is never written to, but for one that a restore of the same point has
+left half made, which no machine can use; the same command goes on with it. Only what the point holds is uploaded.
+
 Examples:
   pageferry restore $TARGET web1.vhd --point latest
   pageferry restore $TARGET web1.raw --point 2026-05-16T20:11:11.0777366Z
-  pageferry restore $TARGET https://acct.blob.core.windows.net/vhds/web1-restored.vhd --point latest";
+  pageferry restore $TARGET https://acct.blob.core.windows.net/vhds/web1-restored.vhd --point latest
+  pageferry restore $TARGET --to-disk web1-restored -g RG --location westeurope --point latest
+  pageferry restore $TARGET $NEWDISKID --location westeurope --sku Premium_LRS --os-type linux --point latest";
 
 pub(crate) const BENCH: &str = "\
 Measures, one after the other: reading SOURCE and writing random data to TARGET, both by this machine; the

@@ -1,5 +1,6 @@
 //! What is to be done: the flags made sense of, complete and checked. This is the one place where they can be wrong.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::flags::{
     Pair, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
+use crate::new_disk::NewDisk;
 use crate::origin::{Hints, Origin};
 use crate::place::{Named, Place};
 use crate::progress::Reporter;
@@ -214,14 +216,20 @@ fn restore_job(flags: RestoreFlags) -> Result<restore::Job, Failure> {
     let target = target(&flags.target, flags.access.target_sas.as_deref(), auth)
         .place(settings.speed, settings.quiesce)?
         .with_scratch(scratch(&flags.scratch, auth)?)?;
-    let destination = if flags.destination.contains("://") {
-        let disk = source("DESTINATION", &flags.destination, flags.destination_sas.as_deref(), auth, "")
-            .place(settings.speed, settings.quiesce)?;
-        same_blob(&target, &disk)?;
-        settings.check_quiesce(&disk)?;
-        restore::Destination::Blob(Box::new(disk))
-    } else {
-        file(flags.destination)?
+    let new = NewDisk::of(&flags, settings.speed, settings.quiesce)?;
+    let destination = match (new, flags.destination) {
+        (Some(disk), _) => {
+            settings.check_quiet(disk.is_on_this_machine(), &disk.order.disk)?;
+            restore::Destination::Disk(Box::new(disk))
+        }
+        (None, Some(url)) if url.contains("://") => {
+            let disk = source("DESTINATION", &url, flags.destination_sas.as_deref(), auth, "")
+                .place(settings.speed, settings.quiesce)?;
+            same_blob(&target, &disk)?;
+            settings.check_quiesce(&disk)?;
+            restore::Destination::Blob(Box::new(disk))
+        }
+        (None, destination) => file(destination.unwrap_or_default())?,
     };
     Ok(restore::Job { target, destination, point: flags.point, overwrite: flags.overwrite, settings })
 }
@@ -401,12 +409,15 @@ impl Settings {
 
     /// A real service may apply a lost write tens of seconds later; to wait less would be to hope.
     fn check_quiesce(&self, written: &Place) -> Result<(), Failure> {
-        if self.quiesce < QUIESCE && !written.address.is_loopback() {
+        self.check_quiet(written.address.is_loopback(), &written.address)
+    }
+
+    fn check_quiet(&self, is_here: bool, written: &impl Display) -> Result<(), Failure> {
+        if self.quiesce < QUIESCE && !is_here {
             return Err(Failure::usage(format!(
-                "--quiesce {} is too short for {}: a service elsewhere may apply a lost write up to {} s later, and only \
-                 one on this machine may be given less",
+                "--quiesce {} is too short for {written}: a service elsewhere may apply a lost write up to {} s later, and \
+                 only one on this machine may be given less",
                 self.quiesce.as_secs(),
-                written.address,
                 QUIESCE.as_secs()
             )));
         }

@@ -18,6 +18,7 @@ mod human;
 mod interrupt;
 mod job;
 mod logging;
+mod new_disk;
 mod origin;
 mod place;
 mod plan;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
 use crate::job::{Scene, Settings};
+use crate::new_disk::NewDisk;
 use crate::place::{Place, discard_scratch};
 use crate::progress::{Reporter, Work};
 use crate::report::say;
@@ -31,19 +32,20 @@ pub(crate) struct Job {
 pub(crate) enum Destination {
     File { path: PathBuf, format: Format },
     Blob(Box<Place>),
+    Disk(Box<NewDisk>),
 }
 
 #[derive(Serialize)]
-struct Restored {
-    point: String,
-    source_snapshot: String,
-    destination: String,
-    length_bytes: u64,
-    written_bytes: u64,
-    /// For a blob: what to do so that the new disk is backed up.
-    next: Vec<String>,
+pub(crate) struct Restored {
+    pub(crate) point: String,
+    pub(crate) source_snapshot: String,
+    pub(crate) destination: String,
+    pub(crate) length_bytes: u64,
+    pub(crate) written_bytes: u64,
+    /// For a disk: what to do so that it is used and backed up.
+    pub(crate) next: Vec<String>,
     #[serde(skip)]
-    detail: &'static str,
+    pub(crate) detail: &'static str,
 }
 
 say! { Restored => "restore" }
@@ -83,6 +85,11 @@ impl Job {
             Destination::File { path, format } => self.to_file(scene, &reporter, target, &point, (path, *format)).await,
             Destination::Blob(disk) => {
                 self.to_blob(scene, &reporter, target, &point, disk, point.id == newest.id).await
+            }
+            Destination::Disk(disk) => {
+                let options = self.settings.options(scene, &reporter);
+                reporter.begin(Work::Image, point.size.bytes());
+                disk.restore(scene, target, &point, point.id == newest.id, &options).await
             }
         };
         reporter.finish();

@@ -96,9 +96,42 @@ impl World {
         self.service().grants().into_iter().map(|grant| grant.resource).collect()
     }
 
+    /// Whether the machines of two disks or snapshots see the same.
+    #[track_caller]
+    pub fn same_disks(&self, one: &str, other: &str) {
+        let (left, right) = (self.service().read_disk(one).unwrap(), self.service().read_disk(other).unwrap());
+        assert_eq!(left.size, right.size, "{one} and {other} are not of one size");
+        for at in (0..left.size).step_by(4 << 20) {
+            assert!(left.bytes(at, 4 << 20) == right.bytes(at, 4 << 20), "{one} is not {other} from {at} on");
+        }
+    }
+
+    /// What Resource Manager says the state of a disk is.
+    pub fn disk_state(&self, disk: &str) -> String {
+        let found = self.arm_ok("GET", disk, &Value::Null);
+        found["properties"]["diskState"].as_str().unwrap().to_owned()
+    }
+
+    /// Fills part of a disk that is being uploaded, past the engine.
+    pub fn upload_by_hand(&self, disk: &str, at: u64, bytes: usize, with: u8) {
+        let url = self.grant_to(disk, "Write");
+        let target = url.split_once("://").unwrap().1.split_once('/').unwrap().1;
+        let request = Request::new("PUT", &format!("/{target}&comp=page"))
+            .header("x-ms-version", "2021-12-02")
+            .header("x-ms-page-write", "update")
+            .header("x-ms-range", format!("bytes={at}-{}", at + bytes as u64 - 1))
+            .with_body(vec![with; bytes]);
+        let response = self.block_on(self.service().handle(request));
+        assert!(response.is_success(), "{}", response.status);
+    }
+
     /// The URL that opens a snapshot for an hour, past the engine.
     pub fn grant(&self, snapshot: &str) -> String {
-        let order = json!({ "access": "Read", "durationInSeconds": 3600 });
+        self.grant_to(snapshot, "Read")
+    }
+
+    fn grant_to(&self, snapshot: &str, access: &str) -> String {
+        let order = json!({ "access": access, "durationInSeconds": 3600 });
         let begun = self.arm_ok("POST", &format!("{snapshot}/beginGetAccess"), &order);
         assert!(begun.is_null() || begun["accessSAS"].is_string(), "{begun}");
         let url = begun["accessSAS"].as_str().map(str::to_owned);
