@@ -117,10 +117,7 @@ impl NewDisk {
         };
         let (written_bytes, done) = match written.await {
             Ok(written) => written,
-            Err(error) => {
-                lapse(&disk).await;
-                return Err(unfinished(Failure::from(error), id));
-            }
+            Err(error) => return Err(left(Failure::from(error), id, leave(&disk).await)),
         };
         if let Some(said) = filling(&done) {
             options.events.note(said);
@@ -172,27 +169,43 @@ fn nothing_of_a_disk(flags: &NewDiskFlags) -> Result<(), Failure> {
     }
 }
 
-/// Lets the grant of an upload that is not complete lapse; that it cannot be made to is worth a word and no failure.
-async fn lapse(disk: &UploadDisk) {
-    let why = match tokio::time::timeout(LAST_WORDS, disk.lapse()).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => StoreError::to_string(&error),
+/// Lets the grant of an upload that is not complete lapse, and says whether the disk is still waiting for its content, if that
+/// can be found out. That the grant cannot be made to lapse is worth a word and no failure.
+async fn leave(disk: &UploadDisk) -> Option<bool> {
+    let last_words = async {
+        let waiting = disk.is_waiting().await?;
+        if waiting {
+            disk.lapse().await?;
+        }
+        Ok::<_, StoreError>(waiting)
+    };
+    let why = match tokio::time::timeout(LAST_WORDS, last_words).await {
+        Ok(Ok(waiting)) => return Some(waiting),
+        Ok(Err(error)) => error.to_string(),
         Err(_) => "Resource Manager takes too long".to_owned(),
     };
     tracing::warn!("the SAS to write {} holds for up to an hour: {why}", disk.address());
+    None
 }
 
 /// What there is after a run that has not come to its end, and what to do about it.
-fn unfinished(failure: Failure, disk: &ResourceId) -> Failure {
-    let again = match failure.exit {
-        Exit::Interrupted => "",
-        _ => "run again, or ",
+fn left(failure: Failure, disk: &ResourceId, waiting: Option<bool>) -> Failure {
+    let message = match (waiting, failure.exit) {
+        (Some(true), Exit::Interrupted) => format!(
+            "{}; {disk} is half made and no machine can use it; if it is not wanted any more, az disk delete --ids {disk}",
+            failure.message
+        ),
+        (Some(true), _) => format!(
+            "{}; {disk} is half made and no machine can use it: run again, or delete it (az disk delete --ids {disk})",
+            failure.message
+        ),
+        (Some(false), _) => format!(
+            "{}; somebody else has declared the upload of {disk} complete, perhaps another run that was: look who, before \
+             anybody uses it",
+            failure.message
+        ),
+        (None, _) => format!("{}; {disk} may be half made: run again, or delete it", failure.message),
     };
-    let message = format!(
-        "{}; {disk} is half made and no machine can use it: {again}delete it (az disk delete --ids {disk}){}",
-        failure.message,
-        if again.is_empty() { " if it is not wanted any more" } else { "" }
-    );
     Failure { message, ..failure }
 }
 
@@ -260,11 +273,14 @@ mod tests {
     #[test]
     fn a_run_that_did_not_end_says_what_is_left() {
         let disk = ResourceId::disk("5ab", "g1", "web1").unwrap();
-        let failed = unfinished(Failure::new(Exit::Failed, "the line broke"), &disk);
+        let said = |exit, waiting| left(Failure::new(exit, "the line broke"), &disk, waiting);
+        let failed = said(Exit::Failed, Some(true));
         assert_eq!(failed.exit, Exit::Failed);
         assert!(failed.message.starts_with("the line broke; /subscriptions/5ab/"), "{}", failed.message);
         assert!(failed.message.contains("run again, or delete it (az disk delete --ids /subscriptions/5ab/"));
-        let stopped = unfinished(Failure::new(Exit::Interrupted, "stopped"), &disk);
-        assert!(stopped.message.ends_with("if it is not wanted any more"), "{}", stopped.message);
+        assert!(said(Exit::Interrupted, Some(true)).message.contains("if it is not wanted any more"));
+        let theirs = said(Exit::Configuration, Some(false)).message;
+        assert!(theirs.contains("somebody else") && !theirs.contains("delete"), "{theirs}");
+        assert!(said(Exit::Failed, None).message.contains("may be half made"));
     }
 }

@@ -229,6 +229,25 @@ fn a_disk_that_can_be_used_is_never_touched() {
 }
 
 #[test]
+fn of_two_runs_at_once_the_slower_one_touches_nothing_that_the_other_has_finished() {
+    let world = World::new();
+    let (target, [_, second]) = backed_up(&world);
+    let before = requests(&world, Operation::PutPageUpdate);
+    let pace = Pace { first: 6000, ..Pace::default() };
+    faults(&world, [Rule::new(Action::Slow(pace)).on(Operation::PutPageUpdate).times(1)]);
+    let slow = spawn(&world, &words(&target, &["--concurrency", "1"]));
+    until("a write", || requests(&world, Operation::PutPageUpdate) > before);
+    restore(&world, &target, &[]).expect(0);
+    let begun = Instant::now();
+    let ran = slow.ended(PATIENCE);
+    assert_eq!(ran.code, 78, "{}", ran.stderr);
+    assert!(ran.stderr.contains("somebody else has declared the upload"), "{}", ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(20), "there is nothing to wait for");
+    world.same_disks(&disk("restored"), &second);
+    assert_eq!(world.disk_state(&disk("restored")), "Unattached");
+}
+
+#[test]
 fn rule_16_a_sas_that_is_revoked_in_the_middle_is_replaced() {
     let world = World::new();
     let (target, [_, second]) = backed_up(&world);

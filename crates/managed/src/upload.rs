@@ -121,6 +121,14 @@ impl UploadDisk {
         }
     }
 
+    /// Whether it is still waiting for its content, so that nobody can use it.
+    ///
+    /// # Errors
+    /// Of Resource Manager.
+    pub async fn is_waiting(&self) -> Result<bool, StoreError> {
+        Ok(is_upload(&self.0.arm.disk(&self.0.disk).await?))
+    }
+
     /// Lets the grant of an upload that is not complete lapse.
     ///
     /// # Errors
