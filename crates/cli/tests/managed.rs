@@ -228,3 +228,15 @@ fn a_grant_that_nobody_may_give_is_explained() {
     let ran = world.run_arm(&["doctor", &disk]).expect(77);
     assert!(ran.stdout.contains("FAIL  access"), "{}", ran.stdout);
 }
+
+#[test]
+fn the_demo_tells_the_managed_story() {
+    let world = World::new();
+    let lines = world.run(&["demo", "--managed", "-o", "json"]).expect(0).json();
+    let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).cloned().collect::<Vec<_>>();
+    assert_eq!(of("step").len(), 4);
+    assert_eq!(of("proved").iter().filter(|line| line["equal"] == true).count(), 4);
+    assert_eq!(of("restored-disk")[0]["equal"], true);
+    let text = world.run(&["demo", "--managed"]).expect(0).stdout;
+    assert!(text.contains("grants    none is left"), "{text}");
+}

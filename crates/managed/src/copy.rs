@@ -21,7 +21,7 @@ const TRIES: u32 = 3;
 
 /// What shall be copied where.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct CopyOrder {
     /// The snapshot that is made.
     pub target: ResourceId,
     /// Its region.
@@ -56,7 +56,7 @@ impl ManagedDisk {
     pub async fn copy(
         &self,
         link: &Link,
-        order: &Order,
+        order: &CopyOrder,
         progress: impl Fn(f64) + Send + Sync,
     ) -> Result<Copied, StoreError> {
         let source = self.arm().snapshot(&link.resource).await?;
@@ -74,7 +74,7 @@ impl ManagedDisk {
     async fn copy_until_done(
         &self,
         link: &Link,
-        order: &Order,
+        order: &CopyOrder,
         progress: &(impl Fn(f64) + Send + Sync),
     ) -> Result<Copied, StoreError> {
         self.wait_for_turn(link, order).await?;
@@ -108,7 +108,7 @@ impl ManagedDisk {
     }
 
     /// Waits until the copy may begin (rules 1, 3 and 4).
-    async fn wait_for_turn(&self, link: &Link, order: &Order) -> Result<(), StoreError> {
+    async fn wait_for_turn(&self, link: &Link, order: &CopyOrder) -> Result<(), StoreError> {
         let begun = Instant::now();
         let mut told = false;
         loop {
@@ -163,7 +163,7 @@ enum Turn {
 }
 
 /// Whether `link` may be copied as `order` says, given the snapshots that are `there`.
-fn turn(chain: &Chain, link: &Link, order: &Order, there: &[Snapshot]) -> Turn {
+fn turn(chain: &Chain, link: &Link, order: &CopyOrder, there: &[Snapshot]) -> Turn {
     let copies = || {
         let copy =
             |one: &&Snapshot| one.create_option.as_deref().is_some_and(|how| how.eq_ignore_ascii_case("CopyStart"));
@@ -194,7 +194,7 @@ fn same_region(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
-fn new(link: &Link, order: &Order) -> NewSnapshot {
+fn new(link: &Link, order: &CopyOrder) -> NewSnapshot {
     NewSnapshot {
         location: order.location.clone(),
         source: link.resource.clone(),
@@ -210,7 +210,7 @@ fn new(link: &Link, order: &Order) -> NewSnapshot {
 /// Watches a copy until it is complete (nothing), or has failed. A percentage that is missing is no hundred (rule 10).
 async fn watch(
     arm: &Arm,
-    order: &Order,
+    order: &CopyOrder,
     requests: &mut u64,
     progress: &(impl Fn(f64) + Send + Sync),
 ) -> Result<Option<Snapshot>, StoreError> {

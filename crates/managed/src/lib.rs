@@ -15,7 +15,7 @@ pub mod take;
 pub mod upload;
 
 pub use chain::{Chain, Link};
-pub use copy::{Copied, Order};
+pub use copy::{Copied, CopyOrder};
 pub use disk::{ManagedDisk, Reading};
 pub use grants::{Grants, Terms};
 pub use pair::UrlPair;

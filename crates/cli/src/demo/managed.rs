@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pageferry_arm::{Arm, FixedToken, Options as ArmOptions, ResourceId};
-use pageferry_azure::general_client;
+use pageferry_azure::{PageBlob, general_client};
 use pageferry_core::next::Want;
 use pageferry_core::{PageRange, Pages};
 use pageferry_emulator::{DEV_TOKEN, Service};
-use pageferry_managed::{ManagedDisk, Naming, Reading};
+use pageferry_managed::{ManagedDisk, Naming, Order, Reading, UploadDisk};
+use pageferry_replicate::adopt::adopt;
+use pageferry_replicate::restore::find_point;
 use pageferry_replicate::sync::sync;
-use pageferry_replicate::{Engine, Options};
+use pageferry_replicate::upload::upload;
+use pageferry_replicate::{Engine, Framed, Options};
+use pageferry_store::Source;
 use time::OffsetDateTime;
 
 use super::disk::{Changes, Picture};
-use super::host::{Host, failed};
+use super::host::{GRID, Host, failed};
 use super::week::{Day, Machine, WEEK};
-use super::words::{Changed, Closing, Opening, Stepped};
+use super::words::{Changed, Closing, Opening, Returned, Stepped};
 use super::{TARGET, Truth, moved_what_changed, prove};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
@@ -57,6 +61,9 @@ pub(super) async fn run(console: &Console) -> Result<(), Failure> {
     }
     let target = Arc::new(host.blob(TARGET)?);
     prove(console, &target, &truths).await?;
+    if let Some(newest) = truths.last() {
+        site.bring_back(console, &target, newest).await?;
+    }
     let sum = |what: fn(&Truth) -> u64| truths.iter().map(what).sum();
     console.say(&Closing {
         points: truths.len(),
@@ -96,9 +103,66 @@ impl<'a> Site<'a> {
             sector_size: None,
             disk_encryption_set: None,
             network_policy: None,
+            os_type: None,
+            generation: None,
         };
         self.arm.create_disk(&id, &new).await?;
         Ok(id)
+    }
+
+    /// Restores the newest point to a new managed disk, holds that against the truth, and goes on with its backups.
+    async fn bring_back(&self, console: &Console, target: &Arc<PageBlob>, truth: &Truth) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let disk =
+            ResourceId::parse(&format!("{GROUP}/disks/web01-restored")).map_err(|error| failed(error.to_string()))?;
+        let point = find_point(&**target, "latest").await?;
+        let framed = Arc::new(Framed::new(PageBlob::clone(target), &point).await?);
+        let order = Order {
+            disk: disk.clone(),
+            location: HERE.to_owned(),
+            sku: "Standard_LRS".to_owned(),
+            os_type: None,
+            generation: None,
+            content: format!("{TARGET}@{}", point.id),
+            size: framed.size(),
+        };
+        let (made, _) = UploadDisk::open(self.arm.clone(), self.token.clone(), &order, Reading::default()).await?;
+        let made = Arc::new(made);
+        let progress = upload(&framed, &made, false, &Options::default()).await?;
+        made.finish().await?;
+        let elapsed_ms = millis(begun.elapsed());
+        self.holds(&disk, &truth.disk)?;
+        self.nothing_is_granted()?;
+        let (source, _) = ManagedDisk::find(self.arm.clone(), self.token.clone(), &disk, Reading::default()).await?;
+        source.take(&Naming::default(), OffsetDateTime::now_utc).await?;
+        let engine =
+            Engine::new(source, self.host.blob(TARGET)?, Options { host: "demo".to_owned(), ..Options::default() });
+        let adopted = adopt(&engine).await?.ok_or_else(|| failed("the restored disk was not adopted"))?;
+        engine.source.give_back().await?;
+        self.nothing_is_granted()?;
+        console.say(&Returned {
+            point: point.id.to_string(),
+            disk: disk.to_string(),
+            disk_bytes: truth.disk.size().bytes(),
+            written_bytes: progress.written_bytes,
+            equal: true,
+            elapsed_ms,
+            adopted: adopted.point.to_string(),
+        });
+        Ok(())
+    }
+
+    /// Whether a managed disk holds what `truth` does, footer and all.
+    fn holds(&self, disk: &ResourceId, truth: &Picture) -> Result<(), Failure> {
+        let image = self.service().read_disk(&disk.to_string()).ok_or_else(|| failed("the restored disk is gone"))?;
+        let data = PageRange::whole(truth.size().saturating_sub(Pages::new(1)));
+        let mut pieces = data.into_iter().flat_map(|data| data.cut(GRID));
+        let differs = |range: &PageRange| image.bytes(range.start().bytes(), range.bytes()) != truth.bytes(*range);
+        match pieces.find(differs) {
+            None if image.length == truth.size().bytes() => Ok(()),
+            None => Err(Failure::new(Exit::Differs, format!("the restored disk has {} bytes", image.length))),
+            Some(range) => Err(Failure::new(Exit::Differs, format!("the restored disk differs, first within {range}"))),
+        }
     }
 
     /// One day: the machine works, and `backup` does what it does on a timer.

@@ -17,6 +17,7 @@ say! {
     Changed => "changed",
     Proved => "proved",
     Restored => "restored",
+    Returned => "restored-disk",
     Closing => "summary",
 }
 
@@ -80,6 +81,19 @@ pub(super) struct Restored {
     pub(super) files_bytes: u64,
     pub(super) equal: bool,
     pub(super) elapsed_ms: u64,
+}
+
+/// A point that was restored to a managed disk, which is backed up from then on.
+#[derive(Debug, Serialize)]
+pub(super) struct Returned {
+    pub(super) point: String,
+    pub(super) disk: String,
+    pub(super) disk_bytes: u64,
+    pub(super) written_bytes: u64,
+    pub(super) equal: bool,
+    pub(super) elapsed_ms: u64,
+    /// The point that the restored disk's first snapshot was adopted as.
+    pub(super) adopted: String,
 }
 
 /// What it came to.
@@ -177,6 +191,17 @@ impl Display for Restored {
         writeln!(f, ", the rest holes; {}", time(self.elapsed_ms))?;
         write!(f, "  opened    a sound VHD, its FAT32 volume holds {} files, {}", self.files, bytes(self.files_bytes))?;
         write!(f, ": each byte as it was on {}", self.day)
+    }
+}
+
+impl Display for Returned {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nThe disk is lost. Its newest point is restored straight into a new managed disk:\n")?;
+        writeln!(f, "  disk      {}", self.disk)?;
+        write!(f, "  written   {} of {}", bytes(self.written_bytes), bytes(self.disk_bytes))?;
+        writeln!(f, "; {}; each byte as it was", time(self.elapsed_ms))?;
+        writeln!(f, "  adopted   its first snapshot equals the newest point and is point {} now", self.adopted)?;
+        write!(f, "  grants    none is left: each SAS was given back before its point was sealed")
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pageferry_arm::ResourceId;
 use pageferry_azure::PageBlob;
 use pageferry_core::next::Want;
-use pageferry_managed::{Link, ManagedDisk, Order};
+use pageferry_managed::{CopyOrder, Link, ManagedDisk};
 use pageferry_replicate::sync::sync;
 use pageferry_replicate::{Engine, Event, Events, Options};
 use pageferry_store::Source;
@@ -161,7 +161,7 @@ impl Track<'_> {
 
     /// By CopyStart.
     async fn managed(&self, link: &Link, copy: &ResourceId) -> Result<Side, Failure> {
-        let order = Order {
+        let order = CopyOrder {
             target: copy.clone(),
             location: self.job.location.clone(),
             encryption: self.job.encryption.clone(),
