@@ -108,6 +108,9 @@ pub(crate) fn sentence(status: u16, told: &Told) -> String {
         // To HEAD the service answers without words.
         ("", 404, "ContainerNotFound") => "the container does not exist".to_owned(),
         ("", 404, _) => "it does not exist".to_owned(),
+        ("", 400, "InvalidResourceName") => {
+            "the container's name is none that can be: 3 to 63 lower-case letters, digits and single hyphens".to_owned()
+        }
         ("", 401 | 403, _) => "the credentials do not suffice".to_owned(),
         ("", 412, _) => "a condition of the request does not hold".to_owned(),
         ("", 503, _) => "the service is busy".to_owned(),
