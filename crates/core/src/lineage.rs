@@ -23,6 +23,17 @@ impl DiskId {
     pub fn address(&self) -> &str {
         self.0.rsplit_once('@').map_or(&self.0, |(address, _)| address)
     }
+
+    /// Whether the service gives differences of it: not of a page blob that was made before 2016 (protocol rule 40). When
+    /// that was is told as HTTP tells times; a managed disk has a name in its place.
+    pub fn has_differences(&self) -> bool {
+        let created = self.0.rsplit_once('@').map_or("", |(_, created)| created);
+        let year = match created.split_whitespace().collect::<Vec<_>>()[..] {
+            [_, _, _, year, _, "GMT"] => year.parse::<u16>().ok(),
+            _ => None,
+        };
+        year.is_none_or(|year| year >= 2016)
+    }
 }
 
 impl fmt::Display for DiskId {

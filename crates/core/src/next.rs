@@ -208,6 +208,12 @@ pub enum Conflict {
         /// The source snapshot's size.
         to_bytes: u64,
     },
+    /// The service has no record of what changes in it.
+    #[error(
+        "{0} was made before 2016 and cannot be differenced: `sync --reseed` compares everything and goes on with the same \
+         target, whose points stay"
+    )]
+    NoDifferences(DiskId),
     /// The service keeps the snapshots of the disk in another place since.
     #[error(
         "source snapshots {from} and {to} are of two families, between which the service gives no difference: `sync \
@@ -219,6 +225,13 @@ pub enum Conflict {
         /// The one to copy.
         to: SnapshotId,
     },
+}
+
+/// Whether between snapshots of these sizes, footers included, lies a resize across 4 TB, wherever in the zone between the
+/// decimal and the binary 4 TB the service draws the line.
+pub fn crosses_boundary(from_bytes: u64, to_bytes: u64) -> bool {
+    let [decimal, binary] = BOUNDARY_BYTES;
+    from_bytes != to_bytes && from_bytes <= binary && to_bytes > decimal
 }
 
 /// The next step from what is there.
@@ -266,6 +279,9 @@ pub fn next_step(
         if parent.family != to.family {
             return Err(Conflict::OtherFamily { from: parent.at.id, to: to.at.id });
         }
+        if parent.at != to.at && !source.disk.has_differences() {
+            return Err(Conflict::NoDifferences(source.disk.clone()));
+        }
     }
     let start = match state {
         State::Sealed(_) | State::Restored(_) if !dirty => Start::Clean,
@@ -288,6 +304,7 @@ impl Conflict {
                 | Conflict::ParentReplaced(_)
                 | Conflict::Shrunk { .. }
                 | Conflict::AcrossBoundary { .. }
+                | Conflict::NoDifferences(_)
                 | Conflict::OtherFamily { .. }
         )
     }
@@ -295,7 +312,7 @@ impl Conflict {
     /// Whether the service itself broke the chain, of one and the same disk, as it is documented to do: then nothing is
     /// amiss that a person would have to look at before everything is compared.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Conflict::AcrossBoundary { .. } | Conflict::OtherFamily { .. })
+        matches!(self, Conflict::AcrossBoundary { .. } | Conflict::NoDifferences(_) | Conflict::OtherFamily { .. })
     }
 }
 
@@ -374,8 +391,7 @@ fn fitting(step: Step) -> Result<Decision, Conflict> {
         if to_bytes < from_bytes {
             return Err(Conflict::Shrunk { from_bytes, to_bytes });
         }
-        let [decimal, binary] = BOUNDARY_BYTES;
-        if from_bytes != to_bytes && from_bytes <= binary && to_bytes > decimal {
+        if crosses_boundary(from_bytes, to_bytes) {
             return Err(Conflict::AcrossBoundary { from_bytes, to_bytes });
         }
     }

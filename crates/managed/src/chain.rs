@@ -178,3 +178,6 @@ fn leave_out(notes: &mut Vec<String>, left_out: impl Iterator<Item = Snapshot>, 
         notes.push(format!("snapshots {} {why}", names.join(", ")));
     }
 }
+
+#[cfg(test)]
+mod tests;

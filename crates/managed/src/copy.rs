@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use pageferry_arm::{Arm, CopyKind, NewSnapshot, ResourceId, Snapshot};
+use pageferry_arm::{CopyKind, NewSnapshot, ResourceId, Snapshot};
 use pageferry_store::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
@@ -60,6 +60,10 @@ impl ManagedDisk {
         progress: impl Fn(f64) + Send + Sync,
     ) -> Result<Copied, StoreError> {
         let source = self.arm().snapshot(&link.resource).await?;
+        if !source.incremental {
+            let cause = format!("{} is a full snapshot; CopyStart needs incremental=true", source.name);
+            return Err(refused("Put Snapshot", &order.target, cause));
+        }
         let own_key = source.encryption_type.as_ref().is_some_and(|kind| kind.contains("CustomerKey"));
         if own_key && order.encryption.is_none() && !order.platform_key {
             let cause = "source uses a customer-managed key, which a copy does not inherit: give its encryption \
@@ -86,7 +90,7 @@ impl ManagedDisk {
                 Err(error) if error.code() != "CopySourceNotFound" => return Err(error),
                 _ => {}
             }
-            match watch(self.arm(), order, &mut requests, progress).await? {
+            match self.watch(order, &mut requests, progress).await? {
                 None => return Ok(Copied { took: begun.elapsed(), requests, retries: attempt }),
                 Some(failed) if attempt + 1 >= TRIES || !self.is_there(&link.resource).await? => {
                     return Err(self.failed(link, &failed).await);
@@ -126,6 +130,38 @@ impl ManagedDisk {
             if !std::mem::replace(&mut told, true) {
                 self.scene().say(why);
             }
+            tokio::time::sleep(order.poll).await;
+        }
+    }
+
+    /// Watches a copy until it is complete (nothing), or has failed. A percentage that is missing is no hundred (rule 10).
+    async fn watch(
+        &self,
+        order: &CopyOrder,
+        requests: &mut u64,
+        progress: &(impl Fn(f64) + Send + Sync),
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let mut told = false;
+        loop {
+            *requests += 1;
+            let now = match self.arm().snapshot(&order.target).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let cause = format!("copy cancelled by deletion of {}", order.target.name());
+                    return Err(StoreError::new(ErrorKind::NotFound, "Get Snapshot", order.target.to_string(), cause));
+                }
+                found => found?,
+            };
+            if has_failed(&now) {
+                return Ok(Some(now));
+            }
+            if is_complete(&now) {
+                return Ok(None);
+            }
+            let percent = now.completion_percent.unwrap_or_default();
+            if !std::mem::replace(&mut told, true) {
+                self.scene().say(format!("{} is {percent} % complete; waiting", now.name));
+            }
+            progress(percent);
             tokio::time::sleep(order.poll).await;
         }
     }
@@ -207,29 +243,5 @@ fn new(link: &Link, order: &CopyOrder) -> NewSnapshot {
     }
 }
 
-/// Watches a copy until it is complete (nothing), or has failed. A percentage that is missing is no hundred (rule 10).
-async fn watch(
-    arm: &Arm,
-    order: &CopyOrder,
-    requests: &mut u64,
-    progress: &(impl Fn(f64) + Send + Sync),
-) -> Result<Option<Snapshot>, StoreError> {
-    loop {
-        *requests += 1;
-        let now = match arm.snapshot(&order.target).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let cause = format!("copy cancelled by deletion of {}", order.target.name());
-                return Err(StoreError::new(ErrorKind::NotFound, "Get Snapshot", order.target.to_string(), cause));
-            }
-            found => found?,
-        };
-        if has_failed(&now) {
-            return Ok(Some(now));
-        }
-        if is_complete(&now) {
-            return Ok(None);
-        }
-        progress(now.completion_percent.unwrap_or_default());
-        tokio::time::sleep(order.poll).await;
-    }
-}
+#[cfg(test)]
+mod tests;

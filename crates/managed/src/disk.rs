@@ -86,7 +86,10 @@ impl ManagedDisk {
                     return Err(refused("Get Snapshot", named, cause));
                 };
                 if !snapshot.incremental {
-                    let cause = "it is a full snapshot, and only incremental ones (incremental=true) have differences";
+                    let cause = format!(
+                        "{} is a full snapshot; differences and CopyStart need incremental=true: name an incremental one",
+                        snapshot.name
+                    );
                     return Err(refused("Get Snapshot", named, cause));
                 }
                 if !crate::chain::is_complete(&snapshot) {

@@ -10,6 +10,8 @@ pub mod disk;
 mod endpoint;
 pub mod grants;
 pub mod pair;
+#[cfg(test)]
+mod sample;
 mod scene;
 pub mod take;
 pub mod upload;

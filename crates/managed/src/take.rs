@@ -53,8 +53,11 @@ impl ManagedDisk {
         let (arm, scene, disk) = (self.arm(), self.scene(), self.resource());
         let found = arm.disk(disk).await?;
         if let Some(percent) = found.completion_percent.filter(|percent| *percent < 100.0) {
-            let cause =
-                format!("the disk is still hydrating ({percent} %), and no snapshot of it is supported yet: wait");
+            let cause = format!(
+                "disk {} is still hydrating ({percent} %); snapshot not supported yet: wait until that is over, then run \
+                 again",
+                disk.name()
+            );
             return Err(refused("Put Snapshot", disk, cause));
         }
         scene.or_stop("Put Snapshot", disk, self.wait_for_room(&now)).await?;
@@ -96,7 +99,8 @@ impl ManagedDisk {
         let all = self.all_snapshots().await?;
         let copied = all.iter().find(|other| is_copying(other) && other.source.as_ref() == Some(&link.resource));
         if let Some(copy) = copied {
-            let cause = format!("it is the source of a running copy, {}; deletion refused", copy.id);
+            let name = link.resource.name();
+            let cause = format!("{name} is the source of a running copy, {}; deletion refused", copy.id);
             return Err(refused("Delete Snapshot", &link.resource, cause));
         }
         self.arm().delete_snapshot(&link.resource).await
@@ -110,7 +114,8 @@ impl ManagedDisk {
             let ours = || all.iter().filter(|one| one.source.as_ref() == Some(self.resource()) && one.incremental);
             if ours().count() >= SNAPSHOTS_MAX {
                 let cause = format!(
-                    "{SNAPSHOTS_MAX} snapshots exist of it, as many as there may be; delete some, or keep fewer"
+                    "{SNAPSHOTS_MAX} snapshots exist for {}, as many as there may be; delete some or change retention",
+                    self.resource().name()
                 );
                 return Err(refused("Put Snapshot", self.resource(), cause));
             }
@@ -158,9 +163,7 @@ impl ManagedDisk {
         let mut told = false;
         while !is_complete(&now) {
             if has_failed(&now) {
-                let why = now.copy_error.unwrap_or_else(|| "as it does when the disk is resized meanwhile".to_owned());
-                let cause = format!("the snapshot failed ({why}): delete it and take a new one");
-                return Err(refused("Get Snapshot", &now.id, cause));
+                return Err(self.spoilt(&now).await);
             }
             if !std::mem::replace(&mut told, true) {
                 let percent = now.completion_percent.unwrap_or_default();
@@ -170,6 +173,22 @@ impl ManagedDisk {
             now = self.arm().snapshot(&now.id).await?;
         }
         Ok(())
+    }
+
+    /// Why a snapshot that was taken will never be complete: a resize does that (protocol rule 31).
+    async fn spoilt(&self, snapshot: &Snapshot) -> StoreError {
+        let (name, disk) = (&snapshot.name, self.resource().name());
+        let now = self.arm().disk(self.resource()).await.ok().and_then(|disk| disk.size_bytes);
+        let cause = match &snapshot.copy_error {
+            None if now.is_some() && now != snapshot.size_bytes => {
+                format!("snapshot {name} failed because {disk} was resized; delete it and take a new one")
+            }
+            why => {
+                let why = why.as_deref().unwrap_or("the service does not say why");
+                format!("snapshot {name} failed ({why}); delete it and take a new one")
+            }
+        };
+        refused("Get Snapshot", &snapshot.id, cause)
     }
 }
 

@@ -123,6 +123,17 @@ pub async fn probe(blob: &impl Source, view: &View, size: Pages) -> Result<(), R
     Err(ReplicateError::Untrusted { object: blob.address(), answered })
 }
 
+/// The same of the snapshot `offer` of a source, unless the service is known to give no differences of that at all.
+///
+/// # Errors
+/// As [`probe`].
+pub(crate) async fn probe_source(blob: &impl Source, source: &SourceView, offer: &Offer) -> Result<(), ReplicateError> {
+    if !source.disk.has_differences() {
+        return Ok(());
+    }
+    probe(blob, &View::Snapshot(offer.at.id.clone()), offer.size).await
+}
+
 /// Whether the blob is not there, as opposed to its container, or to an answer that comes from something in between.
 pub(crate) fn is_absent(error: &StoreError) -> bool {
     error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound"

@@ -4,12 +4,12 @@ use pageferry_core::limits::Limits;
 use pageferry_core::next::{Decision, Point, Start, Want};
 use pageferry_core::plan::PlanSummary;
 use pageferry_core::{Pages, SnapshotId};
-use pageferry_store::{Source, Target, View};
+use pageferry_store::{Source, Target};
 
 use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::filling::{filling, limits};
-use crate::look::{self, probe};
+use crate::look::{self, probe_source};
 use crate::planning::{Lists, Planner, source_difference};
 use crate::sync::{decide, likely_evidence, task_of};
 use crate::take::{lists, touched};
@@ -56,7 +56,7 @@ pub async fn plan<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         Decision::Step(step) => step,
     };
     let task = task_of(&source.disk, &next);
-    probe(&*engine.source, &View::Snapshot(task.picture.id.clone()), task.picture.size).await?;
+    probe_source(&*engine.source, &source, &next.to).await?;
     let lists = match &found {
         Some(found) => {
             let touched = touched(&engine.target, found, &task, engine.options.repair).await?;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use pageferry_core::lineage::{Mark, Seal, State};
-use pageferry_core::next::{Conflict, Decision, Point, Start, Step, Want, next_step, repair_step, reseed_step};
+use pageferry_core::lineage::{DiskId, Mark, Seal, State};
+use pageferry_core::next::{
+    Conflict, Decision, Point, Start, Step, Want, crosses_boundary, next_step, repair_step, reseed_step,
+};
 use pageferry_core::{Etag, Metadata, Pages, SnapshotId};
 use pageferry_store::{ErrorKind, LeaseId, LeaseState, Source, Target, View};
 
@@ -11,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::ReplicateError;
 use crate::event::StepReport;
 use crate::lease::{Hold, LAST_WORDS, quiesce};
-use crate::look::{self, Found, Picture, probe};
+use crate::look::{self, Found, Picture, probe, probe_source};
 use crate::options::Options;
 use crate::seal::take_point;
 use crate::step::{Task, step};
@@ -46,7 +48,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
     };
     // By the snapshot that is read first anyway: to be let read another one may cost something.
     if let Some(offer) = first.as_ref().map(|step| &step.to).or(source.offers.last()) {
-        probe(&*engine.source, &View::Snapshot(offer.at.id.clone()), offer.size).await?;
+        probe_source(&*engine.source, &source, offer).await?;
     }
     let created = match (&found, first) {
         (None, Some(step)) => create(&engine.target, &engine.options, &task_of(&source.disk, &step)).await?,
@@ -77,11 +79,7 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                 Decision::Step(next) => {
                     probe(&*engine.target, &View::Base, found.properties.size).await?;
                     if next.start == Start::Reseed && !engine.options.reseed {
-                        engine.options.events.note(format!(
-                            "between source snapshot {} and the one before lies a resize across 4 TiB, or another family, \
-                             across which the service gives no difference: doing a full copy of it, by comparing everything",
-                            next.to.at.id
-                        ));
+                        engine.options.events.note(why_whole(&source.disk, &next));
                     }
                     let task = task_of(&source.disk, &next);
                     let fresh = created.as_ref() == Some(&found.properties.etag);
@@ -221,7 +219,22 @@ pub(crate) async fn decide<S: Source, T: Target>(
     Ok((decision, source))
 }
 
-pub(crate) fn task_of(disk: &pageferry_core::lineage::DiskId, step: &Step) -> Task {
+/// Why a step compares everything that nobody asked to.
+fn why_whole(disk: &DiskId, step: &Step) -> String {
+    let to = &step.to.at.id;
+    let why = match &step.from {
+        _ if !disk.has_differences() => format!("{} was made before 2016 and cannot be differenced", disk.address()),
+        Some(from) => {
+            let across = crosses_boundary(from.size.bytes(), step.to.size.bytes());
+            let what = if across { "lie on different sides of the 4-TB boundary" } else { "are of two families" };
+            format!("{} and {to} {what}, so the service gives no difference", from.seal.snapshot.id)
+        }
+        None => "there is no point to go on from".to_owned(),
+    };
+    format!("{why}; doing a full copy of {to}, by comparing everything")
+}
+
+pub(crate) fn task_of(disk: &DiskId, step: &Step) -> Task {
     let parent = step.from.as_ref().filter(|_| step.start != Start::Reseed);
     Task {
         from: step.from.clone(),

@@ -162,6 +162,7 @@ fn what_seeding_anew_resolves_is_told_from_what_it_must_not_touch() {
         Conflict::Shrunk { from_bytes, to_bytes },
         Conflict::AcrossBoundary { from_bytes, to_bytes },
         Conflict::OtherFamily { from: id.clone(), to: id.clone() },
+        Conflict::NoDifferences(a.clone()),
     ] {
         assert!(conflict.is_broken_chain(), "{conflict}");
     }
@@ -189,11 +190,33 @@ fn between_families_there_is_no_difference() {
 }
 
 #[test]
+fn rule_40_a_blob_from_before_2016_has_no_differences() {
+    let made = |created: &str| DiskId::new("https://a/c/d@e", created);
+    for (created, has) in [
+        ("Thu, 31 Dec 2015 23:59:59 GMT", false),
+        ("Fri, 01 Jan 2016 00:00:00 GMT", true),
+        ("Fri, 15 Jan 2027 08:00:00 GMT", true),
+        ("5a0a6b0e-0000-4000-8000-000000002015", true),
+        ("", true),
+    ] {
+        assert_eq!(made(created).has_differences(), has, "{created}");
+    }
+    let old = made("Thu, 31 Dec 2015 23:59:59 GMT");
+    let (mut target, mut offered) = (sealed("1"), source(&["1", "2"]));
+    target.state = Some(State::Sealed(Seal { disk: old.clone(), ..seal("1", "1") }));
+    offered.disk = old.clone();
+    assert_eq!(next_step(Some(&target), &offered, &Want::Next, false), Err(Conflict::NoDifferences(old)));
+    assert!(reseed_step(&target, &offered, &Want::Next).is_ok());
+    assert!(next_step(None, &offered, &Want::Next, false).is_ok(), "a seed needs no difference");
+}
+
+#[test]
 fn only_what_the_service_is_documented_to_do_needs_no_person() {
     let id = SnapshotId::new("1");
     let (from_bytes, to_bytes) = (1, 2);
     assert!(Conflict::AcrossBoundary { from_bytes, to_bytes }.is_expected());
     assert!(Conflict::OtherFamily { from: id.clone(), to: id.clone() }.is_expected());
+    assert!(Conflict::NoDifferences(disk()).is_expected());
     assert!(!Conflict::ParentGone(id.clone()).is_expected());
     assert!(!Conflict::ParentReplaced(id).is_expected());
     assert!(!Conflict::Shrunk { from_bytes, to_bytes }.is_expected());
