@@ -3,6 +3,7 @@
 mod support;
 
 use expect_test::expect_file;
+use support::managed::SUBSCRIPTION;
 use support::{QUICK, Transcript, World};
 
 fn quick<'a>(words: &[&'a str]) -> Vec<&'a str> {
@@ -41,4 +42,33 @@ fn restores() {
     said.run(&quick(&["sync", &new, &target, "--adopt"]));
     said.run(&quick(&["restore", &target, &world.url("disks/old.vhd"), "--point", &snapshots[0]]));
     expect_file!["said/restores.txt"].assert_eq(&said.text());
+}
+
+#[test]
+fn a_managed_disk() {
+    let world = World::new();
+    let arm = world.arm_endpoint();
+    let arm = [("PAGEFERRY_ARM_ENDPOINT", &*arm)];
+    let mut said = Transcript::of(&world);
+    let disk = world.managed("web1", 1);
+    let target = world.url("backups/web1");
+    said.run_with(&arm, &["sync", &disk, &target]);
+    said.run_with(&arm, &["doctor", &disk, &target]);
+    world.guest_writes(&disk, 1 << 20, 1 << 20, 1);
+    said.run_with(&arm, &quick(&["backup", &disk, &target]));
+    world.guest_writes(&disk, 2 << 20, 64 << 10, 2);
+    said.run_with(&arm, &quick(&["backup", &disk, &target]));
+    said.run_with(&arm, &["plan", &disk, &target]);
+    said.run_with(&arm, &["verify", &target, "--point", "latest", "--against", &disk]);
+    said.run(&["check", &target, "--max-lag", "2d"]);
+    let left = world.managed_snapshot(&disk, "left");
+    world.grant(&left);
+    said.run_with(&arm, &["doctor", &disk, &target]);
+    said.run_with(&arm, &["doctor", &disk, &target, "--revoke-stale"]);
+    let new = ["restore", &target, "--to-disk", "new", "-g", "rg", "--location", "westeurope", "--point", "latest"];
+    said.run_with(&arm, &quick(&[&new[..], &["--subscription", SUBSCRIPTION]].concat()));
+    said.run_with(&arm, &["sync", &support::managed::disk("nope"), &target]);
+    said.run_with(&arm, &["sync", &support::managed::snapshot("nope"), &target]);
+    said.run_with(&arm, &["sync", "/subscriptions/1/disks/web1", &target]);
+    expect_file!["said/a_managed_disk.txt"].assert_eq(&said.text());
 }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Ran, World};
 
+/// The subscription of all disks.
+pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/Microsoft.Compute";
 
 /// The id of a disk.

@@ -286,6 +286,12 @@ pub fn redacted(text: &str) -> String {
 
 /// A line without the measured time at its end.
 fn untimed(line: &str) -> String {
+    if let Some((head, _)) = line.split_once("answers after ") {
+        return format!("{head}answers after <time>");
+    }
+    if let Some((head, tail)) = line.split_once(" old; ") {
+        return format!("{} <time> old; {tail}", head.rsplit_once(", ").map_or(head, |(head, _)| head));
+    }
     match line.rsplit_once(", ") {
         Some((head, _)) if line.starts_with("  moved") => format!("{head}, <time>"),
         _ => line.to_owned(),
