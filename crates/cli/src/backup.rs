@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use crate::human::count;
-use crate::job::{Scene, Settings};
+use crate::job::Scene;
 use crate::origin::{Disk, Origin};
 use crate::place::Place;
 use crate::progress::Reporter;
 use crate::report::{PointSaid, say};
+use crate::settings::Settings;
 use crate::snapshot::take;
 use crate::sync::explained;
 

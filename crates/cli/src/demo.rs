@@ -72,8 +72,14 @@ async fn of_a_blob(console: &Console) -> Result<(), Failure> {
     let target = Arc::new(host.blob(TARGET)?);
     prove(console, &target, &truths).await?;
     bring_back(console, &target, &truths[WANTED]).await?;
+    console.say(&closing(&truths, begun));
+    Ok(())
+}
+
+/// What it all came to.
+fn closing(truths: &[Truth], begun: Instant) -> Closing {
     let sum = |what: fn(&Truth) -> u64| truths.iter().map(what).sum();
-    console.say(&Closing {
+    Closing {
         points: truths.len(),
         written_bytes: sum(|truth| truth.step.written_bytes),
         cleared_bytes: sum(|truth| truth.step.cleared_bytes),
@@ -81,8 +87,7 @@ async fn of_a_blob(console: &Console) -> Result<(), Failure> {
         allocated_copies_bytes: sum(|truth| truth.disk.allocated().bytes()),
         whole_copies_bytes: sum(|truth| truth.disk.size().bytes()),
         elapsed_ms: millis(begun.elapsed()),
-    });
-    Ok(())
+    }
 }
 
 /// One day: the machine works, its disk is snapshotted, and the backup is brought up to date.

@@ -1,6 +1,5 @@
 //! What is to be done: the flags made sense of, complete and checked. This is the one place where they can be wrong.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,26 +10,21 @@ use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_managed::Naming;
 use pageferry_replicate::image::Format;
-use pageferry_replicate::{Choice, Events, Fill, Options};
-use pageferry_transfer::Budget;
 
 use crate::cloud::Cloud;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::flags::{
-    Against, BackupFlags, BenchFlags, CheckFlags, Command, DoctorFlags, EngineFlag, Expert, FillGaps, Filling, Flags,
-    Pair, PlanFlags, PointsFlags, RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
+    Against, BackupFlags, BenchFlags, CheckFlags, Command, DoctorFlags, Flags, Pair, PlanFlags, PointsFlags,
+    RestoreFlags, ScratchFlags, SyncFlags, VerifyFlags, WantFlags,
 };
 use crate::interrupt::Interrupt;
 use crate::new_disk::NewDisk;
 use crate::origin::{Hints, Origin};
 use crate::place::{Named, Place};
-use crate::progress::Reporter;
+use crate::settings::{QUIESCE, Settings};
 use crate::speed::Speed;
 use crate::{backup, bench, check, demo, doctor, emulator, plan, points, race, restore, snapshot, sync, verify};
-
-/// The quiet period after an unclean end, below which only a service on this machine may go.
-pub(crate) const QUIESCE: Duration = Duration::from_secs(45);
 
 /// What every job needs while it runs.
 #[derive(Clone, Debug)]
@@ -55,21 +49,6 @@ pub(crate) enum Job {
     Verify(verify::Job),
     Bench(Box<bench::Job>),
     Race(Box<race::Job>),
-}
-
-/// How a run behaves, but for what is only there while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    chunks: ChunkPolicy,
-    memory_bytes: u64,
-    speed: Speed,
-    mover: Choice,
-    lock_wait: Duration,
-    lease: Duration,
-    quiesce: Duration,
-    repair: bool,
-    pub(crate) reseed: bool,
-    fill: Option<Fill>,
 }
 
 impl Job {
@@ -124,12 +103,7 @@ impl Job {
 }
 
 fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
-    let settings = Settings {
-        repair: flags.repair,
-        reseed: flags.reseed,
-        fill: fill(&flags.filling, flags.size.request_size),
-        ..Settings::of(flags.size.request_size)
-    };
+    let settings = Settings::planning(flags);
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let job = plan::Job {
@@ -144,16 +118,11 @@ fn plan_job(flags: &PlanFlags) -> Result<plan::Job, Failure> {
 }
 
 fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
-    let settings = Settings {
-        repair: flags.repair,
-        reseed: flags.reseed,
-        fill: fill(&flags.filling, flags.size.request_size),
-        ..Settings::expert(flags.size.request_size, &flags.expert)
-    };
+    let settings = Settings::copying(&flags.copying);
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let job = sync::Job {
-        source: disk(pair, settings)?.with_scratch(scratch(&flags.scratch, auth)?)?,
+        source: disk(pair, settings)?.with_scratch(scratch(&flags.copying.scratch, auth)?)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
             .place(settings.speed, settings.quiesce)?,
         want: want(&flags.want),
@@ -166,16 +135,11 @@ fn sync_job(flags: &SyncFlags) -> Result<sync::Job, Failure> {
 }
 
 fn backup_job(flags: BackupFlags) -> Result<backup::Job, Failure> {
-    let settings = Settings {
-        repair: flags.repair,
-        reseed: flags.reseed,
-        fill: fill(&flags.filling, flags.size.request_size),
-        ..Settings::expert(flags.size.request_size, &flags.expert)
-    };
+    let settings = Settings::copying(&flags.copying);
     let pair = &flags.pair;
     let auth = pair.auth.auth.as_deref();
     let job = backup::Job {
-        source: disk(pair, settings)?.with_scratch(scratch(&flags.scratch, auth)?)?,
+        source: disk(pair, settings)?.with_scratch(scratch(&flags.copying.scratch, auth)?)?,
         target: target(&pair.target, pair.access.target_sas.as_deref(), auth)
             .place(settings.speed, settings.quiesce)?,
         keep: flags.keep_source.into(),
@@ -335,11 +299,6 @@ fn want(flags: &WantFlags) -> Want {
     }
 }
 
-/// When gaps are filled. What that saves is reckoned with the largest requests.
-fn fill(flags: &Filling, chunks: ChunkPolicy) -> Option<Fill> {
-    (flags.fill_gaps == FillGaps::Auto && chunks == ChunkPolicy::default()).then_some(Fill::AUTO)
-}
-
 /// A disk is never its own backup.
 fn same_disk(one: &Origin, other: &Place) -> Result<(), Failure> {
     one.place().map_or(Ok(()), |one| same_blob(one, other))
@@ -369,96 +328,6 @@ fn file(name: String) -> Result<restore::Destination, Failure> {
         }
     };
     Ok(restore::Destination::File { path, format })
-}
-
-impl Settings {
-    fn of(chunks: ChunkPolicy) -> Settings {
-        let defaults = Options::default();
-        Settings {
-            chunks,
-            memory_bytes: defaults.budget.bytes,
-            speed: Speed::default(),
-            mover: Choice::default(),
-            lock_wait: defaults.lock_wait,
-            lease: defaults.lease,
-            quiesce: QUIESCE,
-            repair: false,
-            reseed: false,
-            fill: None,
-        }
-    }
-
-    fn expert(chunks: ChunkPolicy, flags: &Expert) -> Settings {
-        Settings {
-            chunks,
-            memory_bytes: flags.memory,
-            mover: match flags.engine {
-                EngineFlag::Relay => Choice::Relay,
-                EngineFlag::Service => Choice::Service,
-                EngineFlag::Auto => Choice::Auto,
-            },
-            speed: Speed { concurrency: flags.concurrency, cap: flags.cap_mbps },
-            lock_wait: Duration::from_secs(flags.lock_wait.into()),
-            lease: Duration::from_secs(flags.lease_duration.into()),
-            quiesce: Duration::from_secs(flags.quiesce.into()),
-            repair: false,
-            reseed: false,
-            fill: None,
-        }
-    }
-
-    /// A real service may apply a lost write tens of seconds later; to wait less would be to hope.
-    fn check_quiesce(&self, written: &Place) -> Result<(), Failure> {
-        self.check_quiet(written.address.is_loopback(), &written.address)
-    }
-
-    fn check_quiet(&self, is_here: bool, written: &impl Display) -> Result<(), Failure> {
-        if self.quiesce < QUIESCE && !is_here {
-            return Err(Failure::usage(format!(
-                "--quiesce {} is too short for {written}: a service elsewhere may apply a lost write up to {} s later, and \
-                 only one on this machine may be given less",
-                self.quiesce.as_secs(),
-                QUIESCE.as_secs()
-            )));
-        }
-        Ok(())
-    }
-
-    /// The engine's options for a run that nobody watches and `interrupt` stops.
-    pub(crate) fn plain(&self, scene: &Scene) -> Options {
-        Options { stop: scene.interrupt.stop().clone(), ..self.with_events(Events::default()) }
-    }
-
-    /// The engine's options for a run that `reporter` shows and `interrupt` stops.
-    pub(crate) fn options(&self, scene: &Scene, reporter: &Reporter) -> Options {
-        Options { stop: scene.interrupt.stop().clone(), ..self.with_events(reporter.events()) }
-    }
-
-    fn with_events(&self, events: Events) -> Options {
-        Options {
-            chunks: self.chunks,
-            budget: Budget { bytes: self.memory_bytes, requests: self.speed.requests(), ..Budget::default() },
-            mover: self.mover,
-            lease: self.lease,
-            lock_wait: self.lock_wait,
-            quiesce: self.quiesce,
-            host: host_name(),
-            repair: self.repair,
-            reseed: self.reseed,
-            fill: self.fill,
-            events,
-            ..Options::default()
-        }
-    }
-}
-
-/// This machine's name, as far as a header can carry it.
-fn host_name() -> String {
-    let read = |path| std::fs::read_to_string(path).ok();
-    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
-    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
-    if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
 /// Variables that look as if they were meant for us, and are not known: a misspelt one would be ignored in silence.

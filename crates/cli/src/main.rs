@@ -28,6 +28,7 @@ mod progress;
 mod race;
 mod report;
 mod restore;
+mod settings;
 mod snapshot;
 mod speed;
 mod sync;

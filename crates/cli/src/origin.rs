@@ -14,8 +14,9 @@ use pageferry_store::{Answer, Ask, PageData, Pass, Properties, Receipt, Snapshot
 
 use crate::cloud::Cloud;
 use crate::exit::{Exit, Failure};
-use crate::job::{QUIESCE, Scene};
+use crate::job::Scene;
 use crate::place::{Named, Place, discard_scratch, options, secret_text};
+use crate::settings::QUIESCE;
 use crate::speed::Speed;
 
 /// How long a run that was asked to stop takes to give back what it may read.

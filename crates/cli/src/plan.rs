@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::human::{bytes, count, duration};
-use crate::job::{Scene, Settings};
+use crate::job::Scene;
 use crate::origin::{Disk, Origin};
 use crate::place::Place;
 use crate::prices::{Bill, Money, Prices};
 use crate::progress::Reporter;
 use crate::report::{millis, say};
+use crate::settings::Settings;
 use crate::sync::explained;
 
 #[derive(Debug)]

@@ -22,12 +22,13 @@ use crate::bench::made::Made;
 use crate::bench::report::Machine;
 use crate::bench::{HASTE, PATIENCE, check_page, ending, write_page};
 use crate::exit::{Exit, Failure};
-use crate::job::{Scene, Settings};
+use crate::job::Scene;
 use crate::origin::{Disk, Managed, Origin};
 use crate::place::Place;
 use crate::prices::Prices;
 use crate::race::lap::{Lap, Round, Track};
 use crate::race::report::{Raced, Racing};
+use crate::settings::Settings;
 
 #[derive(Debug)]
 pub(crate) struct Job {

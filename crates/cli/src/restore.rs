@@ -13,11 +13,12 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
-use crate::job::{Scene, Settings};
+use crate::job::Scene;
 use crate::new_disk::NewDisk;
 use crate::place::{Place, discard_scratch};
 use crate::progress::{Reporter, Work};
 use crate::report::say;
+use crate::settings::Settings;
 
 #[derive(Debug)]
 pub(crate) struct Job {

@@ -13,11 +13,12 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::human::count;
-use crate::job::{Scene, Settings};
+use crate::job::Scene;
 use crate::origin::{Disk, Origin};
 use crate::place::Place;
 use crate::progress::{Reporter, Work};
 use crate::report::{PointSaid, say};
+use crate::settings::Settings;
 
 #[derive(Debug)]
 pub(crate) struct Job {

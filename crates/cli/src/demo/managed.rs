@@ -21,8 +21,8 @@ use time::OffsetDateTime;
 use super::disk::{Changes, Picture};
 use super::host::{GRID, Host, failed};
 use super::week::{Day, Machine, WEEK};
-use super::words::{Changed, Closing, Opening, Returned, Stepped};
-use super::{TARGET, Truth, moved_what_changed, prove};
+use super::words::{Changed, Opening, Returned, Stepped};
+use super::{TARGET, Truth, closing, moved_what_changed, prove};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::report::{StepDone, millis};
@@ -64,16 +64,7 @@ pub(super) async fn run(console: &Console) -> Result<(), Failure> {
     if let Some(newest) = truths.last() {
         site.bring_back(console, &target, newest).await?;
     }
-    let sum = |what: fn(&Truth) -> u64| truths.iter().map(what).sum();
-    console.say(&Closing {
-        points: truths.len(),
-        written_bytes: sum(|truth| truth.step.written_bytes),
-        cleared_bytes: sum(|truth| truth.step.cleared_bytes),
-        requests: sum(|truth| truth.step.requests),
-        allocated_copies_bytes: sum(|truth| truth.disk.allocated().bytes()),
-        whole_copies_bytes: sum(|truth| truth.disk.size().bytes()),
-        elapsed_ms: millis(begun.elapsed()),
-    });
+    console.say(&closing(&truths, begun));
     Ok(())
 }
 
