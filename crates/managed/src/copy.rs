@@ -86,13 +86,13 @@ impl ManagedDisk {
         for attempt in 0.. {
             requests += 1;
             match self.arm().create_snapshot(&order.target, &new(link, order)).await {
-                // It failed so soon that the order already tells; what is there says the same.
-                Err(error) if error.code() != "CopySourceNotFound" => return Err(error),
+                // It may have failed so soon that the order already tells; then what is there says the same.
+                Err(error) if !self.has_failed_at(link, &order.target).await => return Err(error),
                 _ => {}
             }
             match self.watch(order, &mut requests, progress).await? {
                 None => return Ok(Copied { took: begun.elapsed(), requests, retries: attempt }),
-                Some(failed) if attempt + 1 >= TRIES || !self.is_there(&link.resource).await? => {
+                Some(failed) if attempt + 1 >= TRIES || !self.is_there(link).await? => {
                     return Err(self.failed(link, &failed).await);
                 }
                 Some(failed) => {
@@ -166,9 +166,16 @@ impl ManagedDisk {
         }
     }
 
-    async fn is_there(&self, snapshot: &ResourceId) -> Result<bool, StoreError> {
-        match self.arm().snapshot(snapshot).await {
-            Ok(_) => Ok(true),
+    /// Whether there is a copy of `link`, and it has failed.
+    async fn has_failed_at(&self, link: &Link, copy: &ResourceId) -> bool {
+        let found = self.arm().snapshot(copy).await;
+        found.is_ok_and(|found| has_failed(&found) && found.source.as_ref() == Some(&link.resource))
+    }
+
+    /// Whether the very snapshot is there, and not another that was given its name.
+    async fn is_there(&self, link: &Link) -> Result<bool, StoreError> {
+        match self.arm().snapshot(&link.resource).await {
+            Ok(found) => Ok(found.unique_id.as_deref() == Some(link.etag.as_str())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -176,7 +183,7 @@ impl ManagedDisk {
 
     async fn failed(&self, link: &Link, failed: &Snapshot) -> StoreError {
         let name = link.resource.name();
-        match self.is_there(&link.resource).await {
+        match self.is_there(link).await {
             Ok(false) => {
                 let cause =
                     format!("copy of {name} failed: source deleted; recreate the target from an existing source");
