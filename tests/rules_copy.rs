@@ -12,7 +12,7 @@ use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use cloud::{Cloud, MIB, link, order, says, snapshot};
 use pageferry_arm::ResourceId;
 use pageferry_emulator::CopyPace;
-use pageferry_managed::{ManagedDisk, Order};
+use pageferry_managed::{CopyOrder, ManagedDisk};
 use pageferry_store::ErrorKind;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ async fn slow(rate: u64) -> (Cloud, ManagedDisk) {
 async fn copy(
     disk: &ManagedDisk,
     name: &str,
-    order: &Order,
+    order: &CopyOrder,
 ) -> Result<pageferry_managed::Copied, pageferry_store::StoreError> {
     disk.copy(&link(disk, name), order, |_| ()).await
 }
@@ -58,7 +58,7 @@ async fn rule_01_the_hundred_and_first_copy_waits_and_gives_up_in_the_end() {
         let taken = another(&cloud, &format!("d{n}")).await;
         cloud.copy(&taken, &format!("c{n}"), NORTH).await;
     }
-    let hasty = Order { queue: Duration::from_secs(5), ..order("copy", NORTH) };
+    let hasty = CopyOrder { queue: Duration::from_secs(5), ..order("copy", NORTH) };
     let error = copy(&disk, "first", &hasty).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient);
     says(&error, &format!("100 copies already running in {}/{NORTH}; waiting; gave up", cloud::SUBSCRIPTION));
@@ -194,10 +194,10 @@ async fn rule_11_a_customers_key_is_asked_for_and_not_inherited() {
     says(&error, "source uses a customer-managed key");
     says(&error, "--allow-platform-key");
     assert_eq!(cloud.arm("GET", &snapshot("copy"), &Value::Null).await.0, 404, "it was made all the same");
-    let own = Order { encryption: Some(set("b")), ..order("own", NORTH) };
+    let own = CopyOrder { encryption: Some(set("b")), ..order("own", NORTH) };
     copy(&disk, "s", &own).await.unwrap();
     assert_eq!(cloud.get(&snapshot("own")).await["properties"]["encryption"]["diskEncryptionSetId"], set("b"));
-    copy(&disk, "s", &Order { platform_key: true, ..order("plain", "westus") }).await.unwrap();
+    copy(&disk, "s", &CopyOrder { platform_key: true, ..order("plain", "westus") }).await.unwrap();
     let kind = &cloud.get(&snapshot("plain")).await["properties"]["encryption"]["type"];
     assert_eq!(kind, "EncryptionAtRestWithPlatformKey");
 }
@@ -215,7 +215,7 @@ async fn rule_12_a_copy_goes_to_another_region_and_within_one() {
 async fn rule_19_a_snapshot_gets_to_another_subscription_by_a_copy() {
     let (cloud, disk) = slow(MIB).await;
     let target = ResourceId::snapshot("00000000-0000-0000-0000-000000000002", "vault", "copy").unwrap();
-    copy(&disk, "first", &Order { target: target.clone(), ..order("x", NORTH) }).await.unwrap();
+    copy(&disk, "first", &CopyOrder { target: target.clone(), ..order("x", NORTH) }).await.unwrap();
     assert!(cloud.same(&target.to_string(), &snapshot("first")));
 }
 
@@ -223,7 +223,7 @@ async fn rule_19_a_snapshot_gets_to_another_subscription_by_a_copy() {
 async fn rule_20_a_snapshot_gets_to_another_group_by_a_copy() {
     let (cloud, disk) = slow(MIB).await;
     let target = ResourceId::snapshot(cloud::SUBSCRIPTION, "vault", "copy").unwrap();
-    copy(&disk, "first", &Order { target: target.clone(), ..order("x", "westeurope") }).await.unwrap();
+    copy(&disk, "first", &CopyOrder { target: target.clone(), ..order("x", "westeurope") }).await.unwrap();
     assert!(cloud.same(&target.to_string(), &snapshot("first")));
 }
 

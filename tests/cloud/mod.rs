@@ -8,7 +8,7 @@ use azure_core::http::HttpClient;
 use pageferry_arm::{Arm, FixedToken, ResourceId};
 use pageferry_azure::RetryPolicy;
 use pageferry_emulator::{Config, DEV_TOKEN, Request};
-use pageferry_managed::{Link, ManagedDisk, Order, Reading, Scene, Terms};
+use pageferry_managed::{CopyOrder, Link, ManagedDisk, Reading, Scene, Terms};
 use pageferry_tests::World;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -162,8 +162,8 @@ pub fn link(disk: &ManagedDisk, name: &str) -> Link {
 }
 
 /// An order to copy to a snapshot called `target`.
-pub fn order(target: &str, location: &str) -> Order {
-    Order {
+pub fn order(target: &str, location: &str) -> CopyOrder {
+    CopyOrder {
         target: resource(target),
         location: location.to_owned(),
         encryption: None,
