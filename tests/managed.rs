@@ -216,8 +216,7 @@ async fn first_mark(_: &Site) -> Option<u64> {
         Fate::Answered
     });
     let _ = run_with(&process, Terms::default(), &Want::Latest).await;
-    let made = *made.lock().unwrap();
-    made
+    *made.lock().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
