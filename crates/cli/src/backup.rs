@@ -112,7 +112,13 @@ impl Job {
         let tagged = Naming { tags: [(TAG.to_owned(), target.clone())].into(), ..self.naming.clone() };
         let snapshot =
             take(scene, &engine.source, &tagged, &Metadata::from([(TAG.to_owned(), target.clone())])).await?;
-        let report = sync(engine, &Want::Next).await.map_err(step)?;
+        let report = sync(engine, &Want::Next).await.map_err(|error| {
+            engine.options.events.note(format!(
+                "keeping the older source snapshots: the point of source snapshot {} is not yet committed",
+                snapshot.id
+            ));
+            step(error)
+        })?;
         let newest_point = report.newest.as_ref().map(ToString::to_string);
         made += self.points(scene, report);
         let (deleted, not_deleted) = self.thin_out(engine, &target).await?;

@@ -25,10 +25,10 @@ impl Job {
             Ok((found, target.address()))
         });
         let (found, address) = found.await?;
-        let Some(state) = &found.view.state else {
+        if found.view.state.is_none() && found.view.points.is_empty() {
             let what = "exists but carries no pageferry metadata, so it holds no points: check that this is a target";
             return Err(Failure::new(Exit::NotOurs, format!("{address} {what}")));
-        };
+        }
         if !found.view.points.is_empty() {
             console.say_text(&format!(
                 "{:<28}  {:<28}  {:<20}  {:>11}  {:>11}  {}",
@@ -38,8 +38,13 @@ impl Job {
         for point in &found.view.points {
             console.say(&PointSaid::from(point));
         }
-        let note = match state {
-            State::Applying(mark) => Some(format!(
+        let note = match &found.view.state {
+            None => Some(
+                "the base was overwritten outside pageferry and carries no metadata of ours any more; these points are intact: \
+                 restore what you need to a blob or file of its own, and go on with another target"
+                    .to_owned(),
+            ),
+            Some(State::Applying(mark)) => Some(format!(
                 "source snapshot {} is being copied, or its copy was interrupted, by run {} on host {} at {} of {}",
                 mark.to.id,
                 mark.run,
@@ -47,11 +52,11 @@ impl Job {
                 bytes(mark.watermark.bytes()),
                 bytes(found.properties.size.bytes())
             )),
-            State::Sealed(_) if found.view.points.is_empty() => {
+            Some(State::Sealed(_)) if found.view.points.is_empty() => {
                 Some("there is no point yet; the next sync makes it".to_owned())
             }
-            State::Sealed(_) => None,
-            State::Restored(_) => Some(
+            Some(State::Sealed(_)) => None,
+            Some(State::Restored(_)) => Some(
                 "this blob was restored from a point and may be in use as a disk since; it is no target".to_owned(),
             ),
         };

@@ -327,6 +327,24 @@ async fn rule_24_a_disk_has_five_hundred_snapshots_at_most() {
 }
 
 #[tokio::test]
+async fn rule_25_a_disk_made_from_a_snapshot_can_be_attached_and_says_how_far_its_copy_is() {
+    let cloud = slow(512);
+    let source = ultra(&cloud, "d").await;
+    let taken = cloud.snap(&source, "s").await;
+    cloud.wait(9);
+    let mut body = made("eastus", "Copy", &taken, false);
+    body["sku"] = json!({ "name": "UltraSSD_LRS" });
+    cloud.put(&disk("r"), body).await.expect(202);
+    cloud.wait(4);
+    let percent = cloud.get(&disk("r")).await["properties"]["completionPercent"].as_f64().unwrap();
+    assert!((40.0..50.0).contains(&percent), "{percent}");
+    cloud.service.attach_disk(&disk("r"), "vm").unwrap();
+    cloud.service.write_disk(&disk("r"), 8192, vec![2; 512]).unwrap();
+    cloud.wait(5);
+    assert_eq!(cloud.get(&disk("r")).await["properties"]["completionPercent"], 100.0);
+}
+
+#[tokio::test]
 async fn rule_26_sectors_of_4096_bytes_are_for_ultra_and_premium_v2() {
     let cloud = Cloud::new();
     assert_eq!(cloud.put(&disk("p"), empty(1, "Premium_LRS", 4096)).await.status, 400);

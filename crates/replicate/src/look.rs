@@ -51,12 +51,9 @@ pub async fn target(blob: &impl Source) -> Result<Option<Found>, ReplicateError>
         Err(error) => return Err(error.into()),
     };
     let said = State::from_metadata(&properties.metadata);
-    let (points, snapshots) = if matches!(said, Ok(None)) {
-        (Vec::new(), 0)
-    } else {
-        let snapshots = blob.snapshots().await?;
-        (points_among(blob, &snapshots)?, snapshots.len())
-    };
+    // A base that was overwritten has lost its words; its snapshots have not (protocol rule 46).
+    let snapshots = blob.snapshots().await?;
+    let (points, snapshots) = (points_among(blob, &snapshots)?, snapshots.len());
     let state = match (said, points.last()) {
         // The base can always be brought back to the disk of its newest point; a newer version's words are not damaged.
         (Err(StateError::Damaged(_)), Some(newest)) => Some(State::Applying(Mark::after_damage(&newest.seal))),
@@ -109,10 +106,8 @@ pub async fn probe(blob: &impl Source, view: &View, size: Pages) -> Result<(), R
     let answered = match blob.list(&ask).await {
         Ok(answer) => format!("answered with {} ranges", answer.changes.len()),
         Err(error) if error.code() == "PreviousSnapshotNotFound" => return Ok(()),
-        // Nothing was asked at all.
-        Err(error) if error.kind() == ErrorKind::Invalid && error.failure().status.is_none() => {
-            return Err(error.into());
-        }
+        // The service was not even asked.
+        Err(error) if error.failure().status.is_none() => return Err(error.into()),
         Err(error) => match error.kind() {
             ErrorKind::Invalid | ErrorKind::Integrity | ErrorKind::ChainBroken => {
                 format!("answered {} {}", error.failure().status.unwrap_or_default(), error.code())

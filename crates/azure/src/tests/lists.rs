@@ -47,6 +47,15 @@ async fn a_difference_keeps_the_order_of_the_document_over_several_pages() {
 }
 
 #[tokio::test]
+async fn rule_39_a_difference_is_asked_for_with_a_version_that_has_it() {
+    let (blob, mock) = blob([page_list("").into()]);
+    blob.list(&ask()).await.unwrap();
+    let seen = mock.only();
+    assert!(seen.query().contains("prevsnapshot="), "{}", seen.query());
+    assert!(seen.header("x-ms-version") >= "2015-07-08", "{}", seen.header("x-ms-version"));
+}
+
+#[tokio::test]
 async fn a_plain_list_of_the_base_may_be_bound_to_its_tag() {
     let plain = Ask { view: View::Base, since: None, if_match: Some(Etag::new("0x1")), ..ask() };
     let (current, mock) = blob([page_list("").into()]);
