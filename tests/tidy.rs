@@ -31,6 +31,62 @@ fn every_promise_in_the_semantics_is_the_name_of_a_test() {
     }
 }
 
+/// Every source of ours, in one text.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with("target") {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push_str(&std::fs::read_to_string(&path).expect("a source"));
+        }
+    }
+    all
+}
+
+/// The names of functions that begin with `rule_` and two digits.
+fn rule_tests(sources: &str) -> Vec<&str> {
+    let named = sources.split("fn rule_").skip(1).filter_map(|rest| rest.split_once('(')).map(|(name, _)| name);
+    let numbered =
+        |name: &&str| name.get(..3).is_some_and(|start| start.ends_with('_') && start[..2].parse::<u8>().is_ok());
+    named.filter(numbered).collect()
+}
+
+#[test]
+fn every_rule_has_a_row_and_every_test_of_one_is_in_it() {
+    let semantics = read("docs/semantics.md");
+    let rules = semantics.split("\n# The 51 rules\n").nth(1).expect("the rules");
+    let sources = [sources(&root().join("crates")), sources(&root().join("tests"))].concat();
+    let (mut told, mut steps) = (Vec::new(), String::new());
+    for row in
+        rules.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| # ") && !line.starts_with("| step "))
+    {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 5, "{row}");
+        let tests: Vec<&str> =
+            cells[4].split(", ").map(|name| name.trim_matches('`')).filter(|name| *name != "–").collect();
+        for test in &tests {
+            assert!(sources.contains(&format!("fn {test}(")), "row {} names {test}, which is no test", cells[0]);
+        }
+        if let Ok(number) = cells[0].parse::<u8>() {
+            let others = tests.iter().find(|test| !test.starts_with(&format!("rule_{number:02}_")));
+            assert_eq!(others, None, "the row of rule {number} names the test of another");
+            told.push((number, tests));
+        } else {
+            steps += &format!("{} ", cells[0].replace(',', ""));
+        }
+    }
+    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=51).collect::<Vec<u8>>());
+    assert_eq!(steps, "B1 B2 B3 B4 B5 B6 B7 R1 R2 R3 R4 R5 R6 R7 ", "the procedures");
+    let told: Vec<&str> = told.into_iter().flat_map(|(_, tests)| tests).collect();
+    let there = rule_tests(&sources);
+    assert!(there.len() > 80, "the tests are found");
+    for name in there {
+        assert!(told.contains(&format!("rule_{name}").as_str()), "rule_{name} is in no row of docs/semantics.md");
+    }
+}
+
 #[test]
 fn the_core_knows_no_runtime_and_the_emulator_none_of_our_crates() {
     let core = read("crates/core/Cargo.toml");
