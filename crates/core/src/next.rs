@@ -227,8 +227,7 @@ pub enum Conflict {
     },
 }
 
-/// Whether between snapshots of these sizes, footers included, lies a resize across 4 TB, wherever in the zone between the
-/// decimal and the binary 4 TB the service draws the line.
+/// Whether a resize across 4 TB lies between snapshots of these sizes, footers included, wherever the service draws the line.
 pub fn crosses_boundary(from_bytes: u64, to_bytes: u64) -> bool {
     let [decimal, binary] = BOUNDARY_BYTES;
     from_bytes != to_bytes && from_bytes <= binary && to_bytes > decimal
