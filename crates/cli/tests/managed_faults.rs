@@ -172,6 +172,27 @@ fn a_source_snapshot_that_is_deleted_in_the_middle_leaves_a_target_that_goes_on(
 }
 
 #[test]
+fn a_snapshot_that_is_made_again_in_the_middle_is_not_mixed_with_the_one_before() {
+    let world = support::managed::world(|options| options.config.arm.limits.no_delete_while_granted = false);
+    let (disk, _, second) = two_snapshots(&world);
+    let target = world.url("backups/web1");
+    slow_writes(&world, 1000);
+    let run = spawn(&world, &[&["sync", &second, &target, "--concurrency", "1"][..], &QUICK].concat());
+    until("a write", || writes(&world) > 0);
+    world.arm_ok("DELETE", &second, &json!(null));
+    world.guest_writes(&disk, 0, 16 << 20, 9);
+    world.managed_snapshot(&disk, "second");
+    world.service().set_faults(FaultScript::default());
+    let ran = run.ended(PATIENCE);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let error = ran.stderr.lines().last().unwrap();
+    assert!(error.contains("snapshots/second") && error.contains("made again"), "{error}");
+    assert_eq!(world.granted(), Vec::<String>::new());
+    world.run_arm(&[&["sync", &disk, &target, "--latest-only"][..], &AFTERWARDS].concat()).expect(0);
+    newest_is(&world, &target, &second);
+}
+
+#[test]
 fn the_doctor_revokes_what_a_killed_machine_left() {
     let world = World::new();
     let (disk, first, _) = two_snapshots(&world);

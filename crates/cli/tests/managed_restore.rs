@@ -353,3 +353,34 @@ fn what_the_service_refuses_is_said_in_its_words() {
     let ran = restore(&world, &world.url("backups/small"), &[]);
     assert!(ran.stderr.contains("uploadSizeBytes is out of range"), "{} {}", ran.code, ran.stderr);
 }
+
+#[test]
+fn a_disk_that_is_made_again_in_the_middle_is_not_written_to() {
+    let world = support::managed::world(|options| options.config.arm.limits.no_delete_while_granted = false);
+    let (target, _) = backed_up(&world);
+    let new = disk("restored");
+    let path = format!("{new}/endGetAccess?api-version=2022-07-02");
+    let ended = Event::Request(Foreign { method: "POST".to_owned(), target: path, ..Foreign::default() });
+    let pace = Pace { first: 1000, ..Pace::default() };
+    let before = requests(&world, Operation::PutPageUpdate);
+    faults(
+        &world,
+        [
+            Rule::new(Action::First(ended)).on(Operation::PutPageUpdate).nth(3),
+            Rule::new(Action::Slow(pace)).on(Operation::PutPageUpdate),
+        ],
+    );
+    let run = spawn(&world, &words(&target, &["--concurrency", "1", "--request-size", "1M"]));
+    until("a write", || requests(&world, Operation::PutPageUpdate) > before);
+    until("the end of the grant", || world.disk_state(&new) == "ReadyToUpload");
+    world.arm_ok("DELETE", &new, &json!(null));
+    let data = json!({ "createOption": "Upload", "uploadSizeBytes": (1u64 << 30) + 512 });
+    world.arm_ok("PUT", &new, &json!({ "location": "westeurope", "properties": { "creationData": data } }));
+    world.upload_by_hand(&new, 512 << 20, 4096, 9);
+    faults(&world, []);
+    let ran = run.ended(PATIENCE);
+    assert!(ran.code != 0 && ran.stderr.contains("made again"), "{} {}", ran.code, ran.stderr);
+    let image = world.service().read_disk(&new).unwrap();
+    assert_eq!(image.bytes(512 << 20, 4096)[..], [9; 4096]);
+    assert!(image.bytes(0, 128 << 20).iter().all(|byte| *byte == 0), "it holds what was meant for the one before");
+}

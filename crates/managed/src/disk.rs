@@ -15,7 +15,7 @@ use pageferry_store::{
 
 use crate::chain::{Chain, Link};
 use crate::endpoint::{address, credential, of_resource, refuse_vhdx, since_nothing};
-use crate::grants::{Grant, Grants, Terms};
+use crate::grants::{Grant, Grants, Terms, made_again};
 use crate::scene::Scene;
 
 /// How often a request is sent again with a new grant, after the service stopped honouring the one before. More than one
@@ -131,6 +131,9 @@ impl ManagedDisk {
     pub async fn look(&self) -> Result<Arc<Chain>, StoreError> {
         let Inner { disk, reading, .. } = &*self.0;
         let chain = reading.scene.or_stop("List Snapshots", disk, self.list_chain()).await?;
+        if self.chain().is_some_and(|before| before.unique != chain.unique) {
+            return Err(made_again(disk));
+        }
         let chain = Arc::new(chain);
         let new: Vec<String> = {
             let mut state = self.state();
@@ -198,12 +201,12 @@ impl ManagedDisk {
         let (mut stale, mut stale_since) = (None, None);
         let mut tries = 0;
         loop {
-            let granted = self.0.grants.get(&link.resource, stale).await;
-            let grant = granted.map_err(|error| if tries > 0 { gone(error) } else { error })?;
+            let lost = |error| if tries > 0 { gone(error) } else { error };
+            let grant = self.granted(link, stale).await.map_err(lost)?;
             let blob = self.open(link, &grant).await?;
             let earlier = match since {
                 None => None,
-                Some(since) => Some(self.0.grants.get(&since.resource, stale_since).await?),
+                Some(since) => Some(self.granted(since, stale_since).await.map_err(lost)?),
             };
             let address = earlier.as_ref().map(|grant| address(grant)).transpose()?;
             tries += 1;
@@ -220,6 +223,12 @@ impl ManagedDisk {
                 Ok(result) => return Ok(result),
             }
         }
+    }
+
+    /// A grant of `link`, and of no other snapshot that has its name by now.
+    async fn granted(&self, link: &Link, stale: Option<u64>) -> Result<Arc<Grant>, StoreError> {
+        let grant = self.0.grants.get(&link.resource, stale).await?;
+        if grant.unique.as_deref() == Some(link.etag.as_str()) { Ok(grant) } else { Err(made_again(&link.resource)) }
     }
 
     /// The blob that `grant` opens.
@@ -250,7 +259,7 @@ impl ManagedDisk {
         // A plain list first: a refusal after that is about the earlier snapshot.
         let plain = |blob: PageBlob, _| async move { blob.list(ask).await };
         self.with(link, None, plain).await?;
-        let grant = self.0.grants.get(&link.resource, None).await?;
+        let grant = self.granted(link, None).await?;
         since_nothing(&self.open(link, &grant).await?, ask).await
     }
 

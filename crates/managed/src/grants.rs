@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pageferry_arm::{Access, Arm, ResourceId};
+use pageferry_arm::{Access, Arm, Kind, ResourceId};
 use pageferry_store::error::Failure;
 use pageferry_store::{ErrorKind, StoreError};
 use secrecy::SecretString;
@@ -52,6 +52,8 @@ pub struct Grant {
     pub sas: SecretString,
     /// Tells it from those before and after it.
     pub generation: u64,
+    /// The unique id of what it opens. Names are given again, and a URL says nothing of what is behind it.
+    pub unique: Option<String>,
     until: Instant,
 }
 
@@ -70,6 +72,8 @@ pub struct Grants {
 /// What was asked for; the grant where the answer has arrived.
 struct Slot {
     grant: Option<Arc<Grant>>,
+    /// What the grants of this name have opened until now.
+    unique: Option<String>,
     used: Instant,
 }
 
@@ -90,7 +94,8 @@ impl Grants {
     /// A grant of `resource`, which the service has not been seen to dishonour: none of generation `stale` or before.
     ///
     /// # Errors
-    /// Of Resource Manager. While others hold as many grants as the service gives, this waits.
+    /// Of Resource Manager, and [`ErrorKind::Transient`] where by now something else has the name of what the grant before
+    /// had opened. While others hold as many grants as the service gives, this waits.
     pub async fn get(&self, resource: &ResourceId, stale: Option<u64>) -> Result<Arc<Grant>, StoreError> {
         if let Some(grant) = self.sound(resource, stale) {
             return Ok(grant);
@@ -100,16 +105,23 @@ impl Grants {
             return Ok(grant);
         }
         self.make_room(resource).await?;
+        let before = self.held().get(resource).and_then(|slot| slot.unique.clone());
         // From here on it may have been granted, whatever becomes of the answer.
-        self.held().insert(resource.clone(), Slot { grant: None, used: Instant::now() });
+        self.held().insert(resource.clone(), Slot { grant: None, unique: before.clone(), used: Instant::now() });
         let granted = self.scene.or_stop("Begin Get Access", resource, self.ask(resource)).await?;
+        // Asked for after the grant: no unique id comes back, so that what has it now had it when the grant was given.
+        let unique = self.scene.or_stop("Begin Get Access", resource, self.unique(resource)).await?;
+        if before.is_some() && before != unique {
+            return Err(made_again(resource));
+        }
         let grant = Arc::new(Grant {
             resource: resource.clone(),
             sas: granted.sas,
             generation: self.generations.fetch_add(1, Ordering::Relaxed) + 1,
+            unique: unique.clone(),
             until: granted.until,
         });
-        self.held().insert(resource.clone(), Slot { grant: Some(Arc::clone(&grant)), used: Instant::now() });
+        self.held().insert(resource.clone(), Slot { grant: Some(Arc::clone(&grant)), unique, used: Instant::now() });
         tracing::debug!(%resource, generation = grant.generation, "granted");
         Ok(grant)
     }
@@ -155,6 +167,14 @@ impl Grants {
         }
         self.held().remove(resource);
         Ok(())
+    }
+
+    /// What tells `resource` from all that ever had its name.
+    async fn unique(&self, resource: &ResourceId) -> Result<Option<String>, StoreError> {
+        Ok(match resource.kind() {
+            Kind::Snapshot => self.arm.snapshot(resource).await?.unique_id,
+            Kind::Disk => self.arm.disk(resource).await?.unique_id,
+        })
     }
 
     /// Asks until it is granted, as long as it is only others who are in the way.
@@ -214,6 +234,12 @@ impl Grants {
 /// §15), so every conflict and every throttling counts.
 fn is_queue(error: &StoreError) -> bool {
     matches!(error.failure().status, Some(409 | 429))
+}
+
+/// That something else has the name of `resource` than was to be opened.
+pub(crate) fn made_again(resource: &ResourceId) -> StoreError {
+    let cause = "it was deleted and made again under the same name since this run looked at it, and is another one now";
+    StoreError::new(ErrorKind::Transient, "Begin Get Access", resource.to_string(), cause)
 }
 
 fn queued(refusal: &StoreError) -> StoreError {
