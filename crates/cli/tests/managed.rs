@@ -150,7 +150,7 @@ fn a_cycle_of_a_page_blob_cleans_up_what_it_took_itself() {
 #[test]
 fn a_disk_that_is_not_there() {
     let world = World::new();
-    let ran = world.run_arm(&["sync", &disk("nope"), &world.url("backups/web1")]).expect(78);
+    let ran = world.run_arm(&["sync", &disk("nope"), &world.url("backups/web1")]).expect(3);
     assert!(ran.stderr.contains("nor any snapshot of it exists"), "{}", ran.stderr);
     let ran = world.run_arm(&["sync", &snapshot("nope"), &world.url("backups/web1")]).expect(3);
     assert!(ran.stderr.contains("nope"), "{}", ran.stderr);

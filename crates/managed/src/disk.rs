@@ -176,14 +176,19 @@ impl ManagedDisk {
 
     async fn list_chain(&self) -> Result<Chain, StoreError> {
         let Inner { arm, disk, .. } = &*self.0;
-        let unique = match (&self.0.unique, arm.disk(disk).await) {
-            (Some(unique), _) => Some(unique.clone()),
-            (None, Ok(found)) => found.unique_id,
+        let (unique, absent) = match (&self.0.unique, arm.disk(disk).await) {
+            (Some(unique), _) => (Some(unique.clone()), None),
+            (None, Ok(found)) => (found.unique_id, None),
             // Its snapshots outlive a disk.
-            (None, Err(error)) if error.kind() == ErrorKind::NotFound => None,
+            (None, Err(error)) if error.kind() == ErrorKind::NotFound => (None, Some(error)),
             (None, Err(error)) => return Err(error),
         };
         let snapshots = self.all_snapshots().await?;
+        let of_it = |one: &pageferry_arm::Snapshot| one.source.as_ref() == Some(disk);
+        if let Some(absent) = absent.filter(|_| !snapshots.iter().any(of_it)) {
+            let cause = format!("neither {disk} nor any snapshot of it exists");
+            return Err(StoreError::from_failure(Failure { cause, ..absent.failure().clone() }));
+        }
         let chain = Chain::of(disk, unique.as_deref(), snapshots);
         chain.map_err(|cause| refused("List Snapshots", disk, cause))
     }
