@@ -238,3 +238,22 @@ fn the_demo_tells_the_managed_story() {
     assert_eq!(of("proved").iter().filter(|line| line["equal"] == true).count(), 4);
     assert_eq!(of("restored-disk")[0]["equal"], true);
 }
+
+#[test]
+fn rule_50_what_somebody_else_wrote_is_not_wiped_out_by_a_seed_that_nobody_asked_for() {
+    let world = World::new();
+    let disk = world.managed("web1", 1);
+    world.guest_writes(&disk, 0, 1 << 20, 1);
+    world.managed_snapshot(&disk, "first");
+    let target = world.url("backups/web1");
+    world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(0);
+    world.fill("backups/web1", 4 << 20, 4096, 9);
+    world.service().resize_disk(&disk, 5 << 40).unwrap();
+    world.managed_snapshot(&disk, "second");
+    for command in ["sync", "plan"] {
+        let ran = world.run_arm(&[command, &disk, &target]).expect(6);
+        assert!(ran.stderr.contains("changed outside") && ran.stderr.contains("--repair"), "{}", ran.stderr);
+    }
+    let before = world.run(&["points", &target, "-o", "json"]).expect(0).json().len();
+    assert_eq!(before, 1);
+}

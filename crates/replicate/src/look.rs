@@ -31,6 +31,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether the base says that it equals `newest`, its newest point.
+    pub(crate) fn is_at(&self, newest: &Point) -> bool {
+        matches!(&self.view.state, Some(State::Sealed(seal) | State::Restored(seal)) if seal.run == newest.seal.run)
+    }
+
     /// Whether the base is byte-identical to its newest point, by the tamper seal: the tag of a snapshot taken without
     /// metadata is the base's, and every write changes the base's.
     pub fn is_clean(&self) -> bool {

@@ -206,6 +206,16 @@ pub(crate) async fn decide<S: Source, T: Target>(
     };
     let conflict = |conflict| ReplicateError::Conflict { target: engine.target.address(), conflict };
     let decision = decision.map_err(conflict)?;
+    // Whoever asks for a reseed has looked. A step that compares everything of itself writes over nobody's changes.
+    if let (Decision::Step(step), Some(found)) = (&decision, found)
+        && step.start == Start::Reseed
+        && !engine.options.reseed
+        && !engine.options.repair
+        && let Some(newest) = step.from.as_ref().filter(|newest| found.is_at(newest))
+        && let Some(what) = foreign_change(&engine.target, found, newest).await?
+    {
+        return Err(ReplicateError::Foreign { target: engine.target.address(), what });
+    }
     // Nothing newer to copy is no reason to call a target good that somebody has written to.
     if let (Decision::UpToDate(newest), Some(found)) = (&decision, found)
         && let Some(what) = foreign_change(&engine.target, found, newest).await?
