@@ -257,3 +257,27 @@ fn rule_50_what_somebody_else_wrote_is_not_wiped_out_by_a_seed_that_nobody_asked
     let before = world.run(&["points", &target, "-o", "json"]).expect(0).json().len();
     assert_eq!(before, 1);
 }
+
+#[test]
+fn two_targets_of_one_disk_are_synced_at_the_same_time() {
+    let world = World::new();
+    let (disk, taken) = growing(&world, 4);
+    let command = |target: &str| {
+        let target = world.url(target);
+        let mut command = world.command(&[&["sync", &disk, &target][..], &QUICK].concat());
+        command.env("PAGEFERRY_ARM_ENDPOINT", world.arm_endpoint());
+        support::service::Process::spawn(command)
+    };
+    let both = [command("backups/one"), command("backups/two")];
+    for run in both {
+        let ran = run.ended(Duration::from_secs(120));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    for target in ["backups/one", "backups/two"] {
+        assert_eq!(points(&world, target).len(), 4);
+        let file = world.path("out.raw");
+        world.run(&["restore", &world.url(target), &file, "--point", "latest", "--overwrite"]).expect(0);
+        world.same_as_truth(&file, &taken[3]);
+    }
+    assert_eq!(world.granted(), Vec::<String>::new());
+}

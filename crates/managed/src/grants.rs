@@ -231,9 +231,12 @@ impl Grants {
 }
 
 /// Whether a refusal may pass when others are done. Which code the service gives for a sixth grant is not known (protocol
-/// §15), so every conflict and every throttling counts.
+/// §15), so every conflict and every throttling counts, and whatever it undertook and gave up: somebody else may have asked
+/// for the same meanwhile.
 fn is_queue(error: &StoreError) -> bool {
-    matches!(error.failure().status, Some(409 | 429))
+    let failure = error.failure();
+    let given_up = failure.kind == ErrorKind::Invalid && failure.status.is_none() && failure.code.is_some();
+    given_up || matches!(failure.status, Some(409 | 429))
 }
 
 /// That something else has the name of `resource` than was to be opened.
@@ -249,7 +252,8 @@ fn queued(refusal: &StoreError) -> StoreError {
          nobody uses",
         failure.cause
     );
-    StoreError::from_failure(Failure { cause, ..failure })
+    // Others may be done by the next time.
+    StoreError::from_failure(Failure { kind: ErrorKind::Transient, cause, ..failure })
 }
 
 impl fmt::Debug for Grant {
