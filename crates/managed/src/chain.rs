@@ -12,6 +12,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::take::has_failed;
+
 /// The snapshots of one disk that can be backed up, oldest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
@@ -67,7 +69,7 @@ impl Chain {
         leave_out(&mut notes, earlier, "come from different disks with the same name, and are left alone");
         let full = named.extract_if(.., |snapshot| !snapshot.incremental);
         leave_out(&mut notes, full, "are full snapshots, between which there are no differences, and are left alone");
-        let failed = named.extract_if(.., |snapshot| snapshot.provisioning.eq_ignore_ascii_case("Failed"));
+        let failed = named.extract_if(.., |snapshot| has_failed(snapshot));
         leave_out(&mut notes, failed, "have failed, and hold nothing that could be backed up");
         if let Some(vhdx) = named.iter().find(|snapshot| snapshot.sector_size.is_some_and(|bytes| bytes != 512)) {
             return Err(format!(
@@ -89,7 +91,7 @@ impl Chain {
             _ => None,
         }) {
             return Err(format!(
-                "snapshots {} and {} were taken at the same time, and have no order",
+                "snapshots {} and {} were taken at the same time, and have no order: delete the one that can go",
                 one.name, other.name
             ));
         }

@@ -108,10 +108,14 @@ impl ManagedDisk {
 
     /// Waits until the service takes another snapshot.
     async fn wait_for_room(&self, now: &(impl Fn() -> OffsetDateTime + Send + Sync)) -> Result<(), StoreError> {
-        let mut told = false;
+        let (mut told, begun) = (false, now());
+        let unique = self.chain().map(|chain| chain.unique.clone());
         loop {
             let all = self.all_snapshots().await?;
-            let ours = || all.iter().filter(|one| one.source.as_ref() == Some(self.resource()) && one.incremental);
+            let of_it = |one: &&Snapshot| {
+                one.incremental && one.source.as_ref() == Some(self.resource()) && one.source_unique_id == unique
+            };
+            let ours = || all.iter().filter(of_it);
             if ours().count() >= SNAPSHOTS_MAX {
                 let cause = format!(
                     "{SNAPSHOTS_MAX} snapshots exist for {}, as many as there may be; delete some or change retention",
@@ -121,7 +125,7 @@ impl ManagedDisk {
             }
             let pending = ours().filter(|one| !is_complete(one) && !has_failed(one)).count();
             let times = ours().filter_map(|one| OffsetDateTime::parse(&one.time_created, &Rfc3339).ok()).collect();
-            let (wait, why) = match next_at(times, now()) {
+            let (wait, why) = match next_at(times, begun, now()) {
                 Some(at) => {
                     let at_text = at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default();
                     let left = Duration::try_from(at - now()).unwrap_or_default();
@@ -204,7 +208,10 @@ pub fn has_failed(snapshot: &Snapshot) -> bool {
 }
 
 /// When the next snapshot may be taken, of a disk of which snapshots were taken at `times`; nothing where it may be at once.
-fn next_at(mut times: Vec<OffsetDateTime>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+/// None can have been taken after `begun`, when it was first asked: the service's clock is ahead of ours then, by nobody knows
+/// how much, and longer than the service demands is never waited.
+fn next_at(times: Vec<OffsetDateTime>, begun: OffsetDateTime, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let mut times: Vec<_> = times.into_iter().map(|time| time.min(begun)).collect();
     times.sort();
     let begins = times.len().checked_sub(RATE_MAX)?;
     let at = *times.get(begins)? + RATE_TIME;
@@ -230,12 +237,19 @@ mod tests {
     #[test]
     fn rule_22_the_eighth_snapshot_within_five_minutes_waits_for_the_first_to_be_five_minutes_old() {
         let six: Vec<_> = (0..6).map(|n| at(n * 10)).collect();
-        assert_eq!(next_at(six.clone(), at(60)), None);
+        assert_eq!(next_at(six.clone(), at(60), at(60)), None);
         let seven: Vec<_> = (0..7).map(|n| at(n * 10)).rev().collect();
-        assert_eq!(next_at(seven.clone(), at(61)), Some(at(300)));
-        assert_eq!(next_at(seven.clone(), at(300)), None);
+        assert_eq!(next_at(seven.clone(), at(61), at(61)), Some(at(300)));
+        assert_eq!(next_at(seven.clone(), at(61), at(300)), None);
         let eight: Vec<_> = (0..8).map(|n| at(n * 10)).collect();
-        assert_eq!(next_at(eight, at(299)), Some(at(310)));
+        assert_eq!(next_at(eight, at(299), at(299)), Some(at(310)));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_the_services_waits_no_longer_than_the_rate_asks_for() {
+        let ahead: Vec<_> = (0..7).map(|n| at(90_000 + n * 10)).collect();
+        assert_eq!(next_at(ahead.clone(), at(0), at(0)), Some(at(300)));
+        assert_eq!(next_at(ahead, at(0), at(300)), None);
     }
 
     #[test]

@@ -41,6 +41,15 @@ fn rule_38_the_snapshots_of_a_disk_that_is_gone_must_agree_on_one() {
 }
 
 #[test]
+fn one_that_failed_is_waited_for_by_nobody() {
+    let why = Some("DiskResized: the disk was resized".to_owned());
+    let failed = Snapshot { copy_error: why, completion_percent: Some(40.0), ..taken("f", 2) };
+    let found = chain(&[taken("a", 1), failed, taken("b", 3)]);
+    assert_eq!(names(&found), ["a", "b"]);
+    assert_eq!(found.notes, ["snapshots f have failed, and hold nothing that could be backed up"]);
+}
+
+#[test]
 fn copies_and_snapshots_of_other_disks_are_not_worth_a_word() {
     let other = Snapshot { source: ResourceId::disk("sub", "rg", "web2").ok(), ..taken("o", 1) };
     let nowhere = Snapshot { source: None, ..taken("n", 2) };
