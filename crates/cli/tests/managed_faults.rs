@@ -213,6 +213,17 @@ fn the_doctor_revokes_what_a_killed_machine_left() {
 }
 
 #[test]
+fn the_doctor_revokes_nothing_of_what_a_run_may_use() {
+    let world = World::new();
+    let (disk, first, _) = two_snapshots(&world);
+    world.grant(&first);
+    let nobody = "http://127.0.0.1:9/devstoreaccount1/backups/web1";
+    let ran = world.run_arm(&["doctor", &disk, nobody, "--revoke-stale"]);
+    assert!(ran.code != 0 && ran.stdout.contains("none is revoked"), "{} {}", ran.stdout, ran.stderr);
+    assert_eq!(world.granted(), [first]);
+}
+
+#[test]
 fn the_doctor_leaves_a_run_alone_that_is_under_way() {
     let world = World::new();
     let (_, first, second) = two_snapshots(&world);

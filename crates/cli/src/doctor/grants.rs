@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pageferry_arm::Snapshot;
 use pageferry_core::lineage::State;
 use pageferry_managed::ManagedDisk;
 use pageferry_replicate::look;
@@ -21,10 +22,18 @@ pub(super) async fn stale(disk: &ManagedDisk, target: Option<&Place>, revoke: bo
         }
     };
     let used = match target {
-        Some(target) => in_use(target).await,
+        Some(target) => match in_use(target).await {
+            Ok(used) => used,
+            Err(Failure { exit, message }) => {
+                let cause = format!("which of them a run uses cannot be told, so that none is revoked: {message}");
+                return vec![Finding::ill("stale SAS", disk.resource(), exit, cause, "see the cause")];
+            }
+        },
         None => BTreeSet::new(),
     };
-    let ours = all.iter().filter(|one| one.incremental && one.source.as_ref() == Some(disk.resource()));
+    let unique = disk.chain().map(|chain| chain.unique.clone());
+    let of_it = |one: &&Snapshot| one.source.as_ref() == Some(disk.resource()) && one.source_unique_id == unique;
+    let ours = all.iter().filter(|one| one.incremental).filter(of_it);
     let active = ours.filter(|one| one.disk_state.as_ref().is_some_and(|state| state.starts_with("ActiveSAS")));
     let (held, stale): (Vec<_>, Vec<_>) = active.partition(|one| used.contains(one.id.canonical()));
     let mut findings: Vec<Finding> =
@@ -56,13 +65,10 @@ pub(super) async fn stale(disk: &ManagedDisk, target: Option<&Place>, revoke: bo
 }
 
 /// What the run that holds `target` says it was granted; nothing where none holds it.
-async fn in_use(target: &Place) -> BTreeSet<String> {
-    let Ok(blob) = target.reach().await else { return BTreeSet::new() };
-    match look::target(&blob).await {
-        Ok(Some(found)) if found.properties.lease == LeaseState::Leased => match found.view.state {
-            Some(State::Applying(mark)) => mark.grants.into_iter().collect(),
-            _ => BTreeSet::new(),
-        },
+async fn in_use(target: &Place) -> Result<BTreeSet<String>, Failure> {
+    let found = look::target(&target.reach().await?).await?;
+    Ok(match found.filter(|found| found.properties.lease == LeaseState::Leased).and_then(|found| found.view.state) {
+        Some(State::Applying(mark)) => mark.grants.into_iter().collect(),
         _ => BTreeSet::new(),
-    }
+    })
 }
