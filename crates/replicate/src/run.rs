@@ -94,7 +94,14 @@ impl<S: Source, T: Target> Run<'_, S, T> {
         let Some(State::Applying(before)) = &found.view.state else { return Ok(()) };
         let ours = self.engine.source.grants(&self.read());
         let theirs: Vec<String> = before.grants.iter().filter(|grant| !ours.contains(grant)).cloned().collect();
-        Ok(self.engine.source.revoke(&theirs).await?)
+        let halt = CancellationToken::new();
+        tokio::select! {
+            biased;
+            () = self.stop(&halt) => {
+                Err(self.failure(Ending::Stopped).unwrap_or(ReplicateError::Interrupted))
+            }
+            revoked = self.engine.source.revoke(&theirs) => Ok(revoked?),
+        }
     }
 
     pub(crate) fn mark(&self, watermark: Pages) -> Mark {

@@ -151,7 +151,13 @@ impl<S: Source, T: Target> Run<'_, S, T> {
             ));
         }
         // The words of a seal know of no grants, so none may be left when they are written.
-        self.engine.source.give_back().await?;
+        tokio::select! {
+            biased;
+            () = self.stop(&halt) => {
+                return Err(self.failure(Ending::Stopped).unwrap_or(ReplicateError::Interrupted));
+            }
+            given = self.engine.source.give_back() => given?,
+        }
         seal(&**target, self.seal_words(tally), &self.others, self.hold, &passed.etag, options).await
     }
 
