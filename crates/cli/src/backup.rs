@@ -1,7 +1,9 @@
 //! `pageferry backup`: one whole cycle, for a timer: a snapshot of the disk, a point made from it, and the end of the
 //! source snapshots that no later difference needs.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use pageferry_azure::PageBlob;
 use pageferry_core::next::Want;
@@ -10,8 +12,10 @@ use pageferry_managed::Naming;
 use pageferry_replicate::restore::find_point;
 use pageferry_replicate::sync::{SyncReport, check, sync};
 use pageferry_replicate::{Engine, ReplicateError};
-use pageferry_store::{Source, StoreError, Target};
+use pageferry_store::{Snapshot, Source, StoreError, Target};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::exit::{Exit, Failure};
 use crate::human::count;
@@ -26,6 +30,13 @@ use crate::sync::explained;
 
 /// The entry, in the tags or metadata of a snapshot of a disk, that says for which target `backup` took it.
 const TAG: &str = "pageferrybackup";
+
+/// The entry, in the metadata of such a snapshot of a page blob, that says when that was. A blob that a snapshot is copied over
+/// (promotion, protocol rule 47) has its metadata from then on, and so has every snapshot that anybody takes of it.
+const TAKEN: &str = "pageferrybackuptaken";
+
+/// How far our clock and the service's may be apart.
+const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How long the value of a tag may be (learn: tags).
 const TAG_MAX: usize = 256;
@@ -110,8 +121,9 @@ impl Job {
             made += self.points(scene, sync(engine, &Want::Next).await.map_err(step)?);
         }
         let tagged = Naming { tags: [(TAG.to_owned(), target.clone())].into(), ..self.naming.clone() };
-        let snapshot =
-            take(scene, &engine.source, &tagged, &Metadata::from([(TAG.to_owned(), target.clone())])).await?;
+        let taken = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let words = Metadata::from([(TAG.to_owned(), target.clone()), (TAKEN.to_owned(), taken)]);
+        let snapshot = take(scene, &engine.source, &tagged, &words).await?;
         let report = sync(engine, &Want::Next).await.map_err(|error| {
             engine.options.events.note(format!(
                 "keeping the older source snapshots: the point of source snapshot {} is not yet committed",
@@ -187,10 +199,22 @@ async fn own(disk: &Disk, target: &str) -> Result<Vec<Own>, StoreError> {
         }
         other => {
             let all = other.snapshots().await?;
-            let ours = all.into_iter().filter(|one| one.metadata.get(TAG).is_some_and(|tag| tag == target));
+            let mut taken = BTreeSet::new();
+            let ours = all.into_iter().filter(|one| {
+                let tagged = one.metadata.get(TAG).is_some_and(|tag| tag == target);
+                // Of two with the same words, the younger has inherited them.
+                tagged && is_of_then(one) && taken.insert(one.metadata.get(TAKEN).cloned())
+            });
             ours.map(|one| Own { id: one.id, what: Kept::Blob }).collect()
         }
     })
+}
+
+/// Whether a snapshot was taken when its words say.
+fn is_of_then(one: &Snapshot) -> bool {
+    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let said = one.metadata.get(TAKEN).and_then(|text| parse(text));
+    said.zip(parse(one.id.as_str())).is_some_and(|(said, taken)| (said - taken).abs() <= SKEW_MAX)
 }
 
 async fn delete(disk: &Disk, own: &Own) -> Result<(), StoreError> {

@@ -240,6 +240,39 @@ fn the_demo_tells_the_managed_story() {
 }
 
 #[test]
+fn rule_47_a_cycle_deletes_no_snapshot_that_has_inherited_its_words() {
+    let world = World::new();
+    world.create("disks/web1", 8 << 20);
+    let (disk, target) = (world.url("disks/web1"), world.url("backups/web1"));
+    let cycle = |with: u8| {
+        world.fill("disks/web1", 0, 4096, with);
+        let ran = world.run(&[&["backup", &disk, &target, "-o", "json"][..], &QUICK].concat()).expect(0).json();
+        let cycle = ran.iter().find(|line| line["type"] == "backup").unwrap();
+        (cycle["snapshot"].as_str().unwrap().to_owned(), cycle["deleted"].as_array().unwrap().clone())
+    };
+    let (first, _) = cycle(1);
+    // As a promotion leaves it.
+    let words = world.send("HEAD", &format!("disks/web1?snapshot={first}"), &[], Vec::new());
+    let words: Vec<(&str, &str)> = words
+        .iter()
+        .filter(|(name, _)| name.to_lowercase().starts_with("x-ms-meta-"))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    world.put("disks/web1?comp=metadata", &words, Vec::new());
+    let mine = world.snapshot("disks/web1");
+    let (second, deleted) = cycle(2);
+    assert_eq!(deleted, [first.as_str()]);
+    // What has the words now is the oldest that has them, and of another time; an hour makes that plain.
+    let hour =
+        [("x-ms-meta-pageferrybackup", target.as_str()), ("x-ms-meta-pageferrybackuptaken", "2026-01-01T00:00:00Z")];
+    world.put("disks/web1?comp=metadata", &hour, Vec::new());
+    let other = world.snapshot("disks/web1");
+    let (_, deleted) = cycle(3);
+    assert!(deleted.contains(&second.as_str().into()) && !deleted.contains(&other.as_str().into()), "{deleted:?}");
+    assert!(mine < other);
+}
+
+#[test]
 fn rule_50_what_somebody_else_wrote_is_not_wiped_out_by_a_seed_that_nobody_asked_for() {
     let world = World::new();
     let disk = world.managed("web1", 1);
