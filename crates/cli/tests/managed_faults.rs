@@ -217,8 +217,8 @@ fn the_doctor_revokes_nothing_of_what_a_run_may_use() {
     let world = World::new();
     let (disk, first, _) = two_snapshots(&world);
     world.grant(&first);
-    let nobody = "http://127.0.0.1:9/devstoreaccount1/backups/web1";
-    let ran = world.run_arm(&["doctor", &disk, nobody, "--revoke-stale"]);
+    let nobody = world.url("nowhere/web1");
+    let ran = world.run_arm(&["doctor", &disk, &nobody, "--revoke-stale"]);
     assert!(ran.code != 0 && ran.stdout.contains("none is revoked"), "{} {}", ran.stdout, ran.stderr);
     assert_eq!(world.granted(), [first]);
 }
