@@ -175,6 +175,8 @@ fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_chain_is_all_of_the_disks_own_in_the_order_of_time_up_to_the_first_that_is_incomplete(all in drawn()) {
         let found = chain(&all.iter().map(|drawn| drawn.snapshot.clone()).collect::<Vec<_>>());
