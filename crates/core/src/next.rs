@@ -373,7 +373,8 @@ fn same_disk(have: &DiskId, got: &DiskId) -> Result<(), Conflict> {
         return Ok(());
     }
     let (have, got) = (have.clone(), got.clone());
-    Err(if have.address() == got.address() {
+    // Of a disk that is known by URLs alone the time of its creation is all that is known.
+    Err(if have.address() == got.address() && have.address().contains('/') {
         Conflict::Recreated { have, got }
     } else {
         Conflict::OtherDisk { have, got }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::disk::{GRANTS_MAX, Reading, refused};
 use crate::endpoint::{address, credential, of_resource};
-use crate::grants::{Grant, Grants};
+use crate::grants::{Grant, Grants, made_again};
 
 /// The tag that says what an upload is going to hold.
 pub const TAG: &str = "pageferryrestore";
@@ -58,6 +58,8 @@ pub struct UploadDisk(Arc<Inner>);
 struct Inner {
     arm: Arm,
     disk: ResourceId,
+    /// What tells it from every other disk that may get its name.
+    unique: Option<String>,
     token: Arc<dyn TokenCredential>,
     needs_token: bool,
     writing: Reading,
@@ -94,20 +96,23 @@ impl UploadDisk {
         let grants = Grants::new(arm.clone(), Access::Write, writing.terms, writing.scene.clone());
         let needs_token = found.needs_token();
         let open = Mutex::default();
-        let inner = Inner { arm, disk: id.clone(), token, needs_token, writing, grants, open };
+        let unique = found.unique_id;
+        let inner = Inner { arm, disk: id.clone(), unique, token, needs_token, writing, grants, open };
         Ok((UploadDisk(Arc::new(inner)), resumed))
     }
 
     /// Hands the disk over: says that all of it is there, and waits until it can be used.
     ///
     /// # Errors
-    /// Of Resource Manager, which may find that it is no disk after all.
+    /// Of Resource Manager, which may find that it is no disk after all; [`ErrorKind::Transient`] where another disk has its
+    /// name by now, which must not be said to be complete.
     pub async fn finish(&self) -> Result<Disk, StoreError> {
-        let Inner { arm, disk, grants, writing, .. } = &*self.0;
+        let Inner { disk, grants, writing, .. } = &*self.0;
+        self.found().await?;
         grants.give_back().await?;
         let begun = Instant::now();
         loop {
-            let found = arm.disk(disk).await?;
+            let found = self.found().await?;
             if !is_upload(&found) && found.provisioning.eq_ignore_ascii_case("Succeeded") {
                 return Ok(found);
             }
@@ -126,7 +131,14 @@ impl UploadDisk {
     /// # Errors
     /// Of Resource Manager.
     pub async fn is_waiting(&self) -> Result<bool, StoreError> {
-        Ok(is_upload(&self.0.arm.disk(&self.0.disk).await?))
+        Ok(is_upload(&self.found().await?))
+    }
+
+    /// The disk that was opened, and not another one that has its name by now.
+    async fn found(&self) -> Result<Disk, StoreError> {
+        let Inner { arm, disk, unique, .. } = &*self.0;
+        let found = arm.disk(disk).await?;
+        if found.unique_id == *unique { Ok(found) } else { Err(made_again(disk)) }
     }
 
     /// Lets the grant of an upload that is not complete lapse.

@@ -179,6 +179,16 @@ fn what_seeding_anew_resolves_is_told_from_what_it_must_not_touch() {
 }
 
 #[test]
+fn a_disk_that_has_nothing_but_a_time_is_another_one_at_another_time() {
+    let by_url = |created: &str| DiskId::new("managed-disk-by-url", created);
+    let (mut target, mut offered) = (sealed("1"), source(&["1", "2"]));
+    target.state = Some(State::Sealed(Seal { disk: by_url("then"), ..seal("1", "1") }));
+    offered.disk = by_url("now");
+    assert!(matches!(next_step(Some(&target), &offered, &Want::Next, false), Err(Conflict::OtherDisk { .. })));
+    assert!(matches!(reseed_step(&target, &offered, &Want::Next), Err(Conflict::OtherDisk { .. })));
+}
+
+#[test]
 fn between_families_there_is_no_difference() {
     let mut offered = source(&["1", "2"]);
     offered.offers.iter_mut().for_each(|offer| offer.family = Some("a".into()));
