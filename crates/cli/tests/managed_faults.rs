@@ -256,3 +256,22 @@ fn rule_18_a_sixth_sas_waits_for_its_turn() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     newest_is(&world, &target, &snapshot("s5"));
 }
+
+#[test]
+fn a_run_that_finds_the_target_held_ends_no_grant_of_the_one_that_holds_it() {
+    let world = World::new();
+    let (disk, first, second) = two_snapshots(&world);
+    let target = world.url("backups/web1");
+    world.run_arm(&[&["sync", &first, &target][..], &QUICK].concat()).expect(0);
+    slow_writes(&world, 700);
+    let before = writes(&world);
+    let run = spawn(&world, &[&["sync", &disk, &target, "--concurrency", "1"][..], &QUICK].concat());
+    until("a write", || writes(&world) > before);
+    let ran = world.run_arm(&[&["sync", &disk, &target][..], &QUICK].concat()).expect(75);
+    assert!(ran.stderr.contains("is being written by"), "{}", ran.stderr);
+    let ran = run.ended(PATIENCE);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("replaced"), "{}", ran.stderr);
+    assert_eq!(world.granted(), Vec::<String>::new());
+    newest_is(&world, &target, &second);
+}

@@ -46,9 +46,14 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
         Decision::Finish(_) => None,
         Decision::Step(step) => Some(step),
     };
-    // By the snapshot that is read first anyway: to be let read another one may cost something.
+    // By the snapshot that is read first anyway: to be let read another one may cost something. Where it does, it may also end
+    // what another run was granted, so it is put off until no other run can be at work on the target.
+    let mut unasked = false;
     if let Some(offer) = first.as_ref().map(|step| &step.to).or(source.offers.last()) {
-        probe_source(&*engine.source, &source, offer).await?;
+        unasked = found.is_some() && !engine.source.grants(std::slice::from_ref(&offer.at.id)).is_empty();
+        if !unasked {
+            probe_source(&*engine.source, &source, offer).await?;
+        }
     }
     let created = match (&found, first) {
         (None, Some(step)) => create(&engine.target, &engine.options, &task_of(&source.disk, &step)).await?,
@@ -77,6 +82,9 @@ pub async fn sync<S: Source, T: Target>(engine: &Engine<S, T>, want: &Want) -> R
                     report.finished = Some(finish(engine, &hold, &found, known, &seal).await?);
                 }
                 Decision::Step(next) => {
+                    if std::mem::take(&mut unasked) {
+                        probe_source(&*engine.source, &source, &next.to).await?;
+                    }
                     probe(&*engine.target, &View::Base, found.properties.size).await?;
                     if next.start == Start::Reseed && !engine.options.reseed {
                         engine.options.events.note(why_whole(&source.disk, &next));
