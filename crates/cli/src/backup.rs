@@ -10,7 +10,7 @@ use pageferry_core::next::Want;
 use pageferry_core::{Metadata, SnapshotId};
 use pageferry_managed::Naming;
 use pageferry_replicate::restore::find_point;
-use pageferry_replicate::sync::{SyncReport, check, sync};
+use pageferry_replicate::sync::{check, sync};
 use pageferry_replicate::{Engine, ReplicateError};
 use pageferry_store::{Snapshot, Source, StoreError, Target};
 use serde::Serialize;
@@ -23,10 +23,10 @@ use crate::job::Scene;
 use crate::origin::{Disk, Origin};
 use crate::place::Place;
 use crate::progress::Reporter;
-use crate::report::{PointSaid, say};
+use crate::report::say;
 use crate::settings::Settings;
 use crate::snapshot::take;
-use crate::sync::explained;
+use crate::sync::{explained, points_made};
 
 /// The entry, in the tags or metadata of a snapshot of a disk, that says for which target `backup` took it.
 const TAG: &str = "pageferrybackup";
@@ -118,7 +118,7 @@ impl Job {
         // A cycle that was broken off is ended before another is begun, or a target that stays broken would leave a
         // snapshot every time.
         if self.is_behind(engine, &target).await? {
-            made += self.points(scene, sync(engine, &Want::Next).await.map_err(step)?);
+            made += points_made(scene, &sync(engine, &Want::Next).await.map_err(step)?);
         }
         let tagged = Naming { tags: [(TAG.to_owned(), target.clone())].into(), ..self.naming.clone() };
         let taken = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
@@ -132,7 +132,7 @@ impl Job {
             step(error)
         })?;
         let newest_point = report.newest.as_ref().map(ToString::to_string);
-        made += self.points(scene, report);
+        made += points_made(scene, &report);
         let (deleted, not_deleted) = self.thin_out(engine, &target).await?;
         Ok(BackedUp {
             source: engine.source.address(),
@@ -143,13 +143,6 @@ impl Job {
             deleted,
             not_deleted,
         })
-    }
-
-    fn points(&self, scene: &Scene, report: SyncReport) -> u64 {
-        if let Some(point) = &report.finished {
-            scene.console.say(&PointSaid::from(point));
-        }
-        report.steps.len() as u64 + u64::from(report.finished.is_some())
     }
 
     /// Whether a snapshot of an earlier cycle is no point yet.

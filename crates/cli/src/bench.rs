@@ -89,7 +89,7 @@ impl Job {
     async fn bench(&self, scene: &Scene, made: &mut Made) -> Result<(Benched, Option<Failure>), Failure> {
         let source = scene.interrupt.or(self.source.reach()).await?;
         let target = scene.interrupt.or(self.target.reach()).await?;
-        scene.interrupt.or(self.must_not_exist(&target)).await?;
+        scene.interrupt.or(must_not_exist(&target, "bench")).await?;
         let Picture { snapshot, size, note } = self.picture(&source, made).await?;
         let changes = scene.interrupt.or(self.changes(&source, &snapshot, size)).await?;
         let used_bytes = changes.iter().map(|change| change.range.bytes()).sum();
@@ -120,11 +120,7 @@ impl Job {
             measurements.push(Row::of(what, outcome));
         }
         let benched = Benched {
-            measured_at: OffsetDateTime::now_utc()
-                .replace_nanosecond(0)
-                .ok()
-                .and_then(|now| now.format(&Rfc3339).ok())
-                .unwrap_or_default(),
+            measured_at: moment(),
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(),
             source: self.source.address.to_string(),
@@ -138,22 +134,6 @@ impl Job {
             measurements,
         };
         Ok((benched, failure))
-    }
-
-    /// A blob that is there may be somebody's backup: whoever names one has probably not meant to.
-    async fn must_not_exist(&self, target: &PageBlob) -> Result<(), Failure> {
-        match target.properties(&View::Base).await {
-            Ok(_) => Err(Failure::new(
-                Exit::Configuration,
-                format!(
-                    "{} exists: bench makes blobs of its own, named after TARGET, and touches no other; name a blob that \
-                     does not exist",
-                    self.target.address
-                ),
-            )),
-            Err(error) if error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound" => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The snapshot that was named, else one that is taken for this, else the newest there is.
@@ -247,6 +227,32 @@ impl Job {
         }
         Failure { message, ..failure }
     }
+}
+
+/// A blob that is there may be somebody's backup: whoever names one has probably not meant to. `who` would touch no other
+/// blobs than its own.
+///
+/// # Errors
+/// It exists, or the service does not say.
+pub(crate) async fn must_not_exist(target: &PageBlob, who: &str) -> Result<(), Failure> {
+    match target.properties(&View::Base).await {
+        Ok(_) => Err(Failure::new(
+            Exit::Configuration,
+            format!(
+                "{} exists: {who} makes blobs of its own, named after TARGET, and touches no other; name a blob that does not \
+                 exist",
+                target.location()
+            ),
+        )),
+        Err(error) if error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound" => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Now, to the second.
+pub(crate) fn moment() -> String {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).ok();
+    now.and_then(|now| now.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 /// Writes the report.

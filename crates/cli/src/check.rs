@@ -3,8 +3,6 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use pageferry_replicate::{ReplicateError, look};
-use pageferry_store::Source;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -51,15 +49,7 @@ impl Display for Checked {
 
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
-        let (found, address) = scene
-            .interrupt
-            .or(async {
-                let target = self.target.reach().await?;
-                let found = look::target(&target).await?;
-                let found = found.ok_or_else(|| ReplicateError::NoTarget(target.address()))?;
-                Ok((found, target.address()))
-            })
-            .await?;
+        let (found, address) = scene.interrupt.or(self.target.found()).await?;
         if found.view.state.is_none() {
             let what = format!("{address} exists but carries no pageferry metadata: check that this is a target");
             return Err(Failure::new(Exit::NotOurs, what));

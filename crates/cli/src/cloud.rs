@@ -6,13 +6,11 @@ use std::time::Duration;
 use azure_core::credentials::TokenCredential;
 use pageferry_arm::{Arm, FixedToken, Options};
 use pageferry_azure::{CredentialError, general_client, identity};
+use pageferry_emulator::DEV_TOKEN;
 use url::{Host, Url};
 
 use crate::exit::{Exit, Failure};
 use crate::place::{auth_mode, guarded};
-
-/// What the emulator takes for a token; public, and worth nothing anywhere else.
-const EMULATOR_TOKEN: &str = "pageferry-emulator";
 
 /// Requests to Resource Manager are few.
 const CONNECTIONS: usize = 4;
@@ -42,7 +40,7 @@ impl Cloud {
     /// There is no way to get a token.
     pub(crate) fn connect(&self) -> Result<(Arm, Arc<dyn TokenCredential>), Failure> {
         let token: Arc<dyn TokenCredential> = if self.is_emulator() {
-            Arc::new(FixedToken::new(EMULATOR_TOKEN))
+            Arc::new(FixedToken::new(DEV_TOKEN))
         } else {
             self.identity().map_err(|error| {
                 let failure = Failure::from(error);

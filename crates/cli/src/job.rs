@@ -10,6 +10,7 @@ use pageferry_core::next::Want;
 use pageferry_core::plan::ChunkPolicy;
 use pageferry_managed::Naming;
 use pageferry_replicate::image::Format;
+use pageferry_replicate::{Event, Events};
 
 use crate::cloud::Cloud;
 use crate::console::Console;
@@ -31,6 +32,18 @@ use crate::{backup, bench, check, demo, doctor, emulator, plan, points, race, re
 pub(crate) struct Scene {
     pub(crate) console: Console,
     pub(crate) interrupt: Interrupt,
+}
+
+impl Scene {
+    /// Where notes are told at once, for jobs that show no progress.
+    pub(crate) fn notes(&self) -> Events {
+        let console = self.console.clone();
+        Events::new(move |event| {
+            if let Event::Note(said) = event {
+                console.tell(said);
+            }
+        })
+    }
 }
 
 /// What is to be done.

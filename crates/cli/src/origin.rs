@@ -124,13 +124,7 @@ impl Origin {
         match self {
             Origin::Blob(place) => Ok((Disk::Blob(place.reach().await?), None)),
             Origin::Managed(managed) => {
-                let (arm, token) = managed.cloud.connect()?;
-                let reading = Reading {
-                    options: managed.options.clone(),
-                    terms: Terms::default(),
-                    scene: Listener::new(move |said| events.note(said), scene.interrupt.stop().clone()),
-                };
-                let (disk, snapshot) = ManagedDisk::find(arm, token, &managed.named, reading).await?;
+                let (disk, snapshot) = managed.reach(scene, events).await?;
                 Ok((Disk::Managed(disk), snapshot))
             }
             Origin::Urls(urls) => {
@@ -147,6 +141,26 @@ impl Origin {
             Origin::Blob(place) => Some(place),
             _ => None,
         }
+    }
+}
+
+impl Managed {
+    /// The disk, and the one snapshot of it that was named, if it was one.
+    ///
+    /// # Errors
+    /// Nobody answers, or what was named cannot be backed up.
+    pub(crate) async fn reach(
+        &self,
+        scene: &Scene,
+        events: Events,
+    ) -> Result<(ManagedDisk, Option<SnapshotId>), Failure> {
+        let (arm, token) = self.cloud.connect()?;
+        let reading = Reading {
+            options: self.options.clone(),
+            terms: Terms::default(),
+            scene: Listener::new(move |said| events.note(said), scene.interrupt.stop().clone()),
+        };
+        Ok(ManagedDisk::find(arm, token, &self.named, reading).await?)
     }
 }
 

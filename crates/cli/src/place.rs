@@ -6,6 +6,8 @@ use pageferry_azure::{
     Address, AuthMode, Credential, CredentialError, Flags, Options, PageBlob, RetryPolicy, Side, client,
 };
 use pageferry_core::SnapshotId;
+use pageferry_replicate::ReplicateError;
+use pageferry_replicate::look::{self, Found};
 use pageferry_store::{ErrorKind, Source, StoreError, View};
 
 use crate::exit::{Exit, Failure};
@@ -232,6 +234,19 @@ impl Place {
             None => None,
         };
         Ok(PageBlob::with_scratch(self.address.clone(), &self.credential, self.options.clone(), scratch)?)
+    }
+}
+
+impl Place {
+    /// The target that is here, and its address.
+    ///
+    /// # Errors
+    /// Nobody answers, or there is none.
+    pub(crate) async fn found(&self) -> Result<(Found, String), Failure> {
+        let target = self.reach().await?;
+        let found = look::target(&target).await?;
+        let found = found.ok_or_else(|| ReplicateError::NoTarget(target.address()))?;
+        Ok((found, target.address()))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::prices::{Bill, Money, Prices};
 use crate::progress::Reporter;
 use crate::report::{millis, say};
 use crate::settings::Settings;
-use crate::sync::explained;
+use crate::sync::{engine, explained};
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -246,13 +246,8 @@ impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         let prices = self.prices.as_deref().map(Prices::read).transpose()?;
         let reporter = Reporter::start(&scene.console);
-        let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
-        let ((source, named), target) = scene.interrupt.or(reach).await?;
-        let want = source.want(&self.want, named)?;
-        if !self.settings.reseed {
-            scene.interrupt.or(source.continues(&target)).await?;
-        }
-        let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
+        let pair = (&self.source, &self.target);
+        let (engine, want) = engine(scene, &reporter, pair, &self.want, &self.settings).await?;
         let planned = scene.interrupt.or(async {
             let plan = plan(&engine, &want).await.map_err(|error| explained(error, &engine))?;
             let mut planned = Planned::new(engine.source.address(), engine.target.address(), plan);

@@ -1,8 +1,6 @@
 //! `pageferry points`: what a target holds.
 
 use pageferry_core::lineage::State;
-use pageferry_replicate::{ReplicateError, look};
-use pageferry_store::Source;
 
 use crate::exit::{Exit, Failure};
 use crate::human::bytes;
@@ -18,13 +16,7 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         let console = &scene.console;
-        let found = scene.interrupt.or(async {
-            let target = self.target.reach().await?;
-            let found = look::target(&target).await?;
-            let found = found.ok_or_else(|| ReplicateError::NoTarget(target.address()))?;
-            Ok((found, target.address()))
-        });
-        let (found, address) = found.await?;
+        let (found, address) = scene.interrupt.or(self.target.found()).await?;
         if found.view.state.is_none() && found.view.points.is_empty() {
             let what = "exists but carries no pageferry metadata, so it holds no points: check that this is a target";
             return Err(Failure::new(Exit::NotOurs, format!("{address} {what}")));

@@ -13,17 +13,14 @@ use std::time::Duration;
 
 use pageferry_arm::ResourceId;
 use pageferry_managed::{Link, ManagedDisk};
-use pageferry_replicate::{Event, Events};
-use pageferry_store::{ErrorKind, Source, View};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use pageferry_store::ErrorKind;
 
 use crate::bench::made::Made;
 use crate::bench::report::Machine;
-use crate::bench::{HASTE, PATIENCE, check_page, ending, write_page};
+use crate::bench::{HASTE, PATIENCE, check_page, ending, moment, must_not_exist, write_page};
 use crate::exit::{Exit, Failure};
 use crate::job::Scene;
-use crate::origin::{Disk, Managed, Origin};
+use crate::origin::{Disk, Managed};
 use crate::place::Place;
 use crate::prices::Prices;
 use crate::race::lap::{Lap, Round, Track};
@@ -52,19 +49,7 @@ impl Job {
             check_page(path, self.overwrite)?;
         }
         let prices = self.prices.as_deref().map(Prices::read).transpose()?;
-        let console = scene.console.clone();
-        let events = Events::new(move |event| {
-            if let Event::Note(said) = event {
-                console.tell(said);
-            }
-        });
-        let origin = Origin::Managed(self.source.clone());
-        let (disk, named) = scene.interrupt.or(origin.reach(scene, events)).await?;
-        let Disk::Managed(disk) = disk else {
-            return Err(Failure::usage(
-                "CopyStart copies managed snapshots only: name a managed disk or one of its snapshots",
-            ));
-        };
+        let (disk, named) = scene.interrupt.or(self.source.reach(scene, scene.notes())).await?;
         let rounds = rounds(&disk, named.as_ref())?;
         let mut made = Made::new(format!("{:08x}", rand::random::<u32>()), &scene.console);
         let mut copies = Vec::new();
@@ -99,7 +84,7 @@ impl Job {
         prices: Option<&Prices>,
     ) -> Result<(Raced, Option<Failure>), Failure> {
         let target = scene.interrupt.or(self.target.reach()).await?;
-        scene.interrupt.or(self.must_not_exist(&target)).await?;
+        scene.interrupt.or(must_not_exist(&target, "the race")).await?;
         let (mut laps, mut failure): (Vec<Lap>, Option<Failure>) = (Vec::new(), None);
         for repeat in 1..=self.repeat {
             let blob = self.target.beside(&made.suffix(&format!("race{repeat}")))?;
@@ -123,10 +108,8 @@ impl Job {
             discard(disk, old).await?;
             made.discard(&blob).await;
         }
-        let measured_at =
-            OffsetDateTime::now_utc().replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         let raced = Raced {
-            measured_at: measured_at.unwrap_or_default(),
+            measured_at: moment(),
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(),
             source: disk.resource().to_string(),
@@ -138,22 +121,6 @@ impl Job {
             laps: laps.into_iter().map(|lap| lap.priced(prices)).collect(),
         };
         Ok((raced, failure))
-    }
-
-    /// A blob that is there may be somebody's backup.
-    async fn must_not_exist(&self, target: &pageferry_azure::PageBlob) -> Result<(), Failure> {
-        match target.properties(&View::Base).await {
-            Ok(_) => Err(Failure::new(
-                Exit::Configuration,
-                format!(
-                    "{} exists: the race makes blobs of its own, named after TARGET, and touches no other; name a blob that \
-                     does not exist",
-                    self.target.address
-                ),
-            )),
-            Err(error) if error.kind() == ErrorKind::NotFound && error.code() == "BlobNotFound" => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn copy_id(&self, disk: &ManagedDisk, name: &str) -> Result<ResourceId, Failure> {

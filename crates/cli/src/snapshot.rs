@@ -5,7 +5,6 @@ use std::fmt::{self, Display, Formatter};
 use pageferry_azure::PageBlob;
 use pageferry_core::{Metadata, SnapshotId};
 use pageferry_managed::{ManagedDisk, Naming};
-use pageferry_replicate::{Event, Events};
 use pageferry_store::{ErrorKind, Source};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -40,13 +39,7 @@ impl Display for Taken {
 
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
-        let console = scene.console.clone();
-        let events = Events::new(move |event| {
-            if let Event::Note(said) = event {
-                console.tell(said);
-            }
-        });
-        let (disk, named) = scene.interrupt.or(self.disk.reach(scene, events)).await?;
+        let (disk, named) = scene.interrupt.or(self.disk.reach(scene, scene.notes())).await?;
         if let Some(named) = named {
             let what =
                 format!("DISK names snapshot {named} of a managed disk, and only a disk has snapshots taken of it");

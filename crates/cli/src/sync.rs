@@ -87,28 +87,47 @@ pub(crate) fn explained(error: ReplicateError, engine: &Engine<Disk, PageBlob>) 
     Failure::new(exit, message)
 }
 
+/// The engine for a step from `source` to `target`, and where that is to go.
+///
+/// # Errors
+/// One of the two cannot be reached, or the words do not go together.
+pub(crate) async fn engine(
+    scene: &Scene,
+    reporter: &Reporter,
+    (source, target): (&Origin, &Place),
+    want: &Want,
+    settings: &Settings,
+) -> Result<(Engine<Disk, PageBlob>, Want), Failure> {
+    let reach = async { tokio::try_join!(source.reach(scene, reporter.events()), target.reach()) };
+    let ((source, named), target) = scene.interrupt.or(reach).await?;
+    let want = source.want(want, named)?;
+    if !settings.reseed {
+        scene.interrupt.or(source.continues(&target)).await?;
+    }
+    Ok((Engine::new(source, target, settings.options(scene, reporter)), want))
+}
+
+/// Says the point that only a snapshot was missing of, if there was one; how many points a sync has made.
+pub(crate) fn points_made(scene: &Scene, report: &SyncReport) -> u64 {
+    if let Some(point) = &report.finished {
+        scene.console.say(&PointSaid::from(point));
+    }
+    report.steps.len() as u64 + u64::from(report.finished.is_some())
+}
+
 impl Job {
     pub(crate) async fn run(self, scene: &Scene) -> Result<(), Failure> {
         let reporter = Reporter::start(&scene.console);
-        let reach = async { tokio::try_join!(self.source.reach(scene, reporter.events()), self.target.reach()) };
-        let ((source, named), target) = scene.interrupt.or(reach).await?;
-        let want = source.want(&self.want, named)?;
-        if !self.settings.reseed {
-            scene.interrupt.or(source.continues(&target)).await?;
-        }
-        let engine = Engine::new(source, target, self.settings.options(scene, &reporter));
+        let pair = (&self.source, &self.target);
+        let (engine, want) = engine(scene, &reporter, pair, &self.want, &self.settings).await?;
         let result = self.work(&engine, &want, scene, &reporter).await;
         engine.source.leave().await;
         reporter.finish();
         let report = result.map_err(|error| explained(error, &engine))?;
-        if let Some(point) = &report.finished {
-            scene.console.say(&PointSaid::from(point));
-        }
-        let made = report.steps.len() as u64 + u64::from(report.finished.is_some());
         scene.console.say(&Synced {
             source: engine.source.address(),
             target: engine.target.address(),
-            points_made: made,
+            points_made: points_made(scene, &report),
             newest_point: report.newest.map(|id| id.to_string()),
         });
         Ok(())

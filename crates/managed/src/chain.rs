@@ -97,7 +97,7 @@ impl Chain {
         }
         let mut links = Vec::new();
         for (taken, snapshot) in dated {
-            if !is_complete(&snapshot) {
+            if !snapshot.is_complete() {
                 let percent =
                     snapshot.completion_percent.map_or("not started".to_owned(), |p| format!("{p} % complete"));
                 notes.push(format!(
@@ -124,11 +124,6 @@ impl Chain {
                 || link.resource.canonical() == text.to_ascii_lowercase()
         })
     }
-}
-
-/// Whether everything is there that a snapshot is going to hold. One that does not say has not begun (protocol rule 10).
-pub fn is_complete(snapshot: &Snapshot) -> bool {
-    snapshot.completion_percent.is_some_and(|percent| percent >= 100.0)
 }
 
 fn link(taken: OffsetDateTime, snapshot: Snapshot) -> Result<Link, String> {

@@ -9,7 +9,7 @@ use pageferry_arm::{CopyKind, NewSnapshot, ResourceId, Snapshot};
 use pageferry_store::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
-use crate::chain::{Chain, Link, is_complete};
+use crate::chain::{Chain, Link};
 use crate::disk::{ManagedDisk, refused};
 use crate::take::{has_failed, is_copying};
 
@@ -82,8 +82,8 @@ impl ManagedDisk {
         progress: &(impl Fn(f64) + Send + Sync),
     ) -> Result<Copied, StoreError> {
         self.wait_for_turn(link, order).await?;
-        let (begun, mut requests) = (Instant::now(), 0);
-        for attempt in 0.. {
+        let (begun, mut requests, mut retries) = (Instant::now(), 0, 0);
+        loop {
             requests += 1;
             match self.arm().create_snapshot(&order.target, &new(link, order)).await {
                 // It may have failed so soon that the order already tells; then what is there says the same.
@@ -91,24 +91,23 @@ impl ManagedDisk {
                 _ => {}
             }
             match self.watch(order, &mut requests, progress).await? {
-                None => return Ok(Copied { took: begun.elapsed(), requests, retries: attempt }),
-                Some(failed) if attempt + 1 >= TRIES || !self.is_there(link).await? => {
+                None => return Ok(Copied { took: begun.elapsed(), requests, retries }),
+                Some(failed) if retries + 1 >= TRIES || !self.is_there(link).await? => {
                     return Err(self.failed(link, &failed).await);
                 }
                 Some(failed) => {
+                    retries += 1;
                     let target = order.target.name();
                     let why = failed.copy_error.unwrap_or_default();
                     self.scene().say(format!(
-                        "copy of {} failed ({why}); retry {}: recreating {target}",
-                        link.resource.name(),
-                        attempt + 1
+                        "copy of {} failed ({why}); retry {retries}: recreating {target}",
+                        link.resource.name()
                     ));
                     requests += 1;
                     self.arm().delete_snapshot(&order.target).await?;
                 }
             }
         }
-        Err(refused("Put Snapshot", &order.target, "it was never tried"))
     }
 
     /// Waits until the copy may begin (rules 1, 3 and 4).
@@ -154,7 +153,7 @@ impl ManagedDisk {
             if has_failed(&now) {
                 return Ok(Some(now));
             }
-            if is_complete(&now) {
+            if now.is_complete() {
                 return Ok(None);
             }
             let percent = now.completion_percent.unwrap_or_default();
@@ -232,7 +231,7 @@ fn turn(chain: &Chain, link: &Link, order: &CopyOrder, there: &[Snapshot]) -> Tu
 }
 
 /// Regions are written `westeurope` and `West Europe`.
-fn same_region(one: &str, other: &str) -> bool {
+pub(crate) fn same_region(one: &str, other: &str) -> bool {
     let plain = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
     plain(one) == plain(other)
 }

@@ -14,7 +14,7 @@ use pageferry_store::{
 };
 
 use crate::chain::{Chain, Link};
-use crate::endpoint::{address, credential, of_resource, refuse_vhdx, since_nothing};
+use crate::endpoint::{address, credential, denied, of_resource, refuse_vhdx, replaced, since_nothing};
 use crate::grants::{Grant, Grants, Terms, made_again};
 use crate::scene::Scene;
 
@@ -31,6 +31,13 @@ pub struct Reading {
     pub terms: Terms,
     /// Who waits with us.
     pub scene: Scene,
+}
+
+impl Reading {
+    /// How many requests it is worth having under way, now.
+    pub(crate) fn in_flight_max(&self) -> usize {
+        self.options.pacer.as_ref().map_or(usize::MAX, |pacer| pacer.in_flight_max())
+    }
 }
 
 /// A managed disk, seen through its incremental snapshots. Cloning shares everything.
@@ -92,7 +99,7 @@ impl ManagedDisk {
                     );
                     return Err(refused("Get Snapshot", named, cause));
                 }
-                if !crate::chain::is_complete(&snapshot) {
+                if !snapshot.is_complete() {
                     let percent = snapshot.completion_percent.unwrap_or_default();
                     let cause = format!("it is {percent} % complete: wait until it is complete, then run again");
                     return Err(refused("Get Snapshot", named, cause));
@@ -218,13 +225,14 @@ impl ManagedDisk {
             match what(blob, address).await {
                 // The service ends a grant when somebody asks for another one, and says no more than that it is no good.
                 Err(error) if error.kind() == ErrorKind::Denied && tries < GRANTS_MAX => {
-                    let object = link.resource.name();
-                    self.0.reading.scene.say(format!("SAS of {object} replaced; the transfer goes on with a new SAS"));
+                    self.0.reading.scene.say(replaced(&link.resource));
                     stale = Some(grant.generation);
                     stale_since = earlier.map(|grant| grant.generation);
                 }
-                Err(error) if error.kind() == ErrorKind::Denied => return Err(denied(&error, link)),
-                Err(error) => return Err(named(&error, link)),
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    return Err(denied(&error, &link.resource, link.needs_token));
+                }
+                Err(error) => return Err(of_resource(&error, &link.resource)),
                 Ok(result) => return Ok(result),
             }
         }
@@ -251,7 +259,7 @@ impl ManagedDisk {
             }
         };
         if !open.looked {
-            refuse_vhdx(&open.blob).await.map_err(|error| named(&error, link))?;
+            refuse_vhdx(&open.blob).await.map_err(|error| of_resource(&error, &link.resource))?;
         }
         let open = Open { looked: true, ..open };
         let blob = open.blob.clone();
@@ -292,7 +300,7 @@ impl Source for ManagedDisk {
     }
 
     fn in_flight_max(&self) -> usize {
-        self.0.reading.options.pacer.as_ref().map_or(usize::MAX, |pacer| pacer.in_flight_max())
+        self.0.reading.in_flight_max()
     }
 
     fn grants(&self, snapshots: &[SnapshotId]) -> Vec<String> {
@@ -318,7 +326,11 @@ impl Source for ManagedDisk {
     }
 
     async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
-        let chain = self.look().await?;
+        // Its snapshots are asked for next, which looks again.
+        let chain = match self.chain() {
+            Some(chain) => chain,
+            None => self.look().await?,
+        };
         let link = match view {
             View::Base => chain.links.last().cloned(),
             View::Snapshot(id) => Some(self.link(id)?),
@@ -374,11 +386,6 @@ impl Source for ManagedDisk {
     }
 }
 
-/// Names the snapshot in place of the address that a grant happened to have.
-fn named(error: &StoreError, link: &Link) -> StoreError {
-    of_resource(error, &link.resource)
-}
-
 /// Says what it means that a snapshot is not there that was there before.
 fn gone(error: StoreError) -> StoreError {
     if error.kind() != ErrorKind::NotFound {
@@ -387,18 +394,6 @@ fn gone(error: StoreError) -> StoreError {
     let cause =
         "it was deleted while it was read; the target keeps its points, and the next run goes on to another snapshot";
     StoreError::from_failure(Failure { cause: cause.to_owned(), ..error.failure().clone() })
-}
-
-fn denied(error: &StoreError, link: &Link) -> StoreError {
-    let cause = &error.failure().cause;
-    let cause = match link.needs_token {
-        true => format!(
-            "{cause}; the snapshot wants a token beside the SAS (dataAccessAuthMode AzureActiveDirectory): give this \
-             identity the role Data Operator for Managed Disks"
-        ),
-        false => format!("{cause}, even after a new SAS was granted"),
-    };
-    named(&StoreError::from_failure(Failure { cause, ..error.failure().clone() }), link)
 }
 
 fn no_base(disk: &ManagedDisk) -> StoreError {

@@ -78,3 +78,22 @@ pub(crate) fn credential(
 pub(crate) fn of_resource(error: &StoreError, resource: &ResourceId) -> StoreError {
     StoreError::from_failure(Failure { object: resource.to_string(), ..error.failure().clone() })
 }
+
+/// What to do where `resource` may not be used although a SAS was granted, and granted again.
+pub(crate) fn denied(error: &StoreError, resource: &ResourceId, needs_token: bool) -> StoreError {
+    let cause = &error.failure().cause;
+    let cause = match needs_token {
+        true => format!(
+            "{cause}; the {} wants a token beside the SAS (dataAccessAuthMode AzureActiveDirectory): give this identity the \
+             role Data Operator for Managed Disks",
+            resource.kind().word()
+        ),
+        false => format!("{cause}, even after a new SAS was granted"),
+    };
+    of_resource(&StoreError::from_failure(Failure { cause, ..error.failure().clone() }), resource)
+}
+
+/// What people are told when the service no longer honours the SAS of `resource`.
+pub(crate) fn replaced(resource: &ResourceId) -> String {
+    format!("SAS of {} replaced; the transfer goes on with a new SAS", resource.name())
+}

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use crate::chain::{Link, is_complete};
+use crate::chain::Link;
 use crate::disk::{ManagedDisk, refused};
 
 /// How many incremental snapshots a disk may have (protocol rule 24).
@@ -123,7 +123,7 @@ impl ManagedDisk {
                 );
                 return Err(refused("Put Snapshot", self.resource(), cause));
             }
-            let pending = ours().filter(|one| !is_complete(one) && !has_failed(one)).count();
+            let pending = ours().filter(|one| !one.is_complete() && !has_failed(one)).count();
             let times = ours().filter_map(|one| OffsetDateTime::parse(&one.time_created, &Rfc3339).ok()).collect();
             let (wait, why) = match next_at(times, begun, now()) {
                 Some(at) => {
@@ -165,7 +165,7 @@ impl ManagedDisk {
     async fn completed(&self, made: Snapshot) -> Result<(), StoreError> {
         let mut now = made;
         let mut told = false;
-        while !is_complete(&now) {
+        while !now.is_complete() {
             if has_failed(&now) {
                 return Err(self.spoilt(&now).await);
             }
@@ -199,7 +199,7 @@ impl ManagedDisk {
 /// Whether a copy to another region, or within one, is under way.
 pub fn is_copying(snapshot: &Snapshot) -> bool {
     let copy = snapshot.create_option.as_deref().is_some_and(|option| option.eq_ignore_ascii_case("CopyStart"));
-    copy && !is_complete(snapshot) && !has_failed(snapshot)
+    copy && !snapshot.is_complete() && !has_failed(snapshot)
 }
 
 /// Whether a snapshot will never be complete.

@@ -13,14 +13,14 @@ use azure_core::credentials::TokenCredential;
 use pageferry_arm::{Access, Arm, Disk, NewDisk, Origin, ResourceId};
 use pageferry_azure::PageBlob;
 use pageferry_core::{Etag, PageRange, Pages};
-use pageferry_store::error::Failure;
 use pageferry_store::{
     Answer, Ask, ErrorKind, PageData, Properties, Receipt, Snapshot, Source, StoreError, Unfenced, View, crc,
 };
 use tokio::time::Instant;
 
+use crate::copy::same_region;
 use crate::disk::{GRANTS_MAX, Reading, refused};
-use crate::endpoint::{address, credential, of_resource};
+use crate::endpoint::{address, credential, denied, of_resource, replaced};
 use crate::grants::{Grant, Grants, made_again};
 
 /// The tag that says what an upload is going to hold.
@@ -163,8 +163,7 @@ impl UploadDisk {
             match what(self.blob(&grant)?).await {
                 Ok(result) => return Ok((result, doubtful)),
                 Err(error) if error.kind() == ErrorKind::Denied && tries < GRANTS_MAX => {
-                    let name = disk.name();
-                    writing.scene.say(format!("SAS of {name} replaced; the transfer goes on with a new SAS"));
+                    writing.scene.say(replaced(disk));
                     stale = Some(grant.generation);
                     doubtful |= error.failure().attempts > 1;
                 }
@@ -246,7 +245,7 @@ impl Order {
             let has = found.upload_size.map_or("no size".to_owned(), |bytes| format!("{bytes} bytes"));
             return Err(format!("it was begun with {has}, not {} bytes: {delete} first", self.size.bytes()));
         }
-        if region(&found.location) != region(&self.location) {
+        if !same_region(&found.location, &self.location) {
             return differs("in the region", &found.location, &self.location);
         }
         match &found.sku {
@@ -262,30 +261,13 @@ fn is_upload(disk: &Disk) -> bool {
     ["ReadyToUpload", "ActiveUpload"].iter().any(|upload| state.eq_ignore_ascii_case(upload))
 }
 
-/// A region as it is compared: `West Europe` is `westeurope`.
-fn region(location: &str) -> String {
-    location.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase()
-}
-
-fn denied(error: &StoreError, disk: &ResourceId, needs_token: bool) -> StoreError {
-    let cause = &error.failure().cause;
-    let cause = match needs_token {
-        true => format!(
-            "{cause}; the disk wants a token beside the SAS (dataAccessAuthMode AzureActiveDirectory): give this identity the \
-             role Data Operator for Managed Disks"
-        ),
-        false => format!("{cause}, even after a new SAS was granted"),
-    };
-    of_resource(&StoreError::from_failure(Failure { cause, ..error.failure().clone() }), disk)
-}
-
 impl Source for UploadDisk {
     fn address(&self) -> String {
         self.0.disk.to_string()
     }
 
     fn in_flight_max(&self) -> usize {
-        self.0.writing.options.pacer.as_ref().map_or(usize::MAX, |pacer| pacer.in_flight_max())
+        self.0.writing.in_flight_max()
     }
 
     async fn properties(&self, view: &View) -> Result<Properties, StoreError> {
